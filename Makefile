@@ -1,0 +1,144 @@
+# The menu of every task; `make` alone lists it. Whatever a target needs is installed into .venv
+# first, from the hash-checked locks in requirements/, and again only when something has changed.
+#
+# PYTHON=python3.12  the Python to make .venv from; default: the first 3.11 to 3.14 that is found
+# FOR=20s            how long the demo runs
+# ARGS='-k relay'    further arguments of pytest, or of the bench
+# UV_ARGS=--upgrade  further arguments of `uv pip compile` in `make lock`
+
+FOR ?= 60s
+ARGS ?=
+UV_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Stamps: which Python made .venv, and which locks have been installed since.
+VENV_MADE := $(VENV)/.python
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# Without isolation the build backend is the locked one and nothing unpinned is fetched.
+INSTALL_PROJECT := $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+
+# Pure code: every branch tested. tests/test_packaging.py fails when a file here is gone.
+CORE := goodput_proxy/stream/*.py goodput_proxy/timeline.py goodput_proxy/slo.py \
+	goodput_proxy/classify.py goodput_proxy/heads.py goodput_proxy/duration.py \
+	goodput_proxy/address.py
+comma := ,
+empty :=
+space := $(empty) $(empty)
+
+.DEFAULT_GOAL := help
+# One target after the other even under -j: the last lines are pytest's summary and the coverage.
+.NOTPARALLEL:
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1:/p' $(MAKEFILE_LIST) \
+		| while IFS=: read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
+
+##### set-up
+
+.PHONY: install
+install: $(RUNTIME) ## what the proxy needs to run, into .venv
+
+.PHONY: dev
+dev: $(DEV) ## all that tests, checks and builds need, into .venv
+
+# Made anew when there is none, when its Python is gone, or when PYTHON asks for another.
+MADE_FROM := $(shell test -x $(BIN)/python && cat $(VENV_MADE) 2>/dev/null)
+ifneq ($(MADE_FROM),$(or $(PYTHON),$(MADE_FROM),none))
+.PHONY: $(VENV_MADE)
+endif
+
+$(VENV_MADE):
+	@python=$$(sh tools/find_python.sh '$(PYTHON)') \
+		&& echo "making $(VENV) with $$python" \
+		&& "$$python" -m venv --clear $(VENV) \
+		&& echo '$(or $(PYTHON),default)' >$@
+
+# The project's metadata: its version stands in the package.
+METADATA := pyproject.toml goodput_proxy/__init__.py
+
+$(RUNTIME): $(VENV_MADE) requirements/runtime.txt requirements/build.txt $(METADATA)
+	@echo "installing what the proxy needs into $(VENV)"
+	@$(PIP_INSTALL) --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+	@$(INSTALL_PROJECT)
+	@touch $@
+
+$(DEV): $(VENV_MADE) requirements/dev.txt $(METADATA)
+	@echo "installing what development needs into $(VENV)"
+	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@$(INSTALL_PROJECT)
+	@touch $(RUNTIME) $@
+
+##### the main job
+
+.PHONY: demo
+demo: $(RUNTIME) ## watch goodput part from throughput under a rising load (FOR=60s)
+	@$(BIN)/goodput-proxy demo --for $(FOR)
+
+##### checks
+
+.PHONY: test
+test: lint type coverage ## all checks and all tests; what must pass before a commit
+
+.PHONY: lint
+lint: $(DEV) ## ruff: rules and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+.PHONY: format
+format: $(DEV) ## ruff: repair what can be repaired, then format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: type
+type: $(DEV) ## mypy --strict
+	$(BIN)/mypy
+
+.PHONY: test-fast
+test-fast: $(DEV) ## pytest up to the first failure, without coverage (ARGS=...)
+	$(BIN)/pytest --exitfirst --quiet $(ARGS)
+
+# `coverage combine` gathers what processes that the tests start have left.
+.PHONY: coverage
+coverage: $(DEV) ## pytest, then: the pure core at 100 % of its branches, all at 95 %
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage report --fail-under=100 --include='$(subst $(space),$(comma),$(CORE))'
+	$(BIN)/coverage report --fail-under=95 --precision=1
+
+.PHONY: verify-real
+verify-real: $(DEV) ## against a real inference server (installs torch into .venv-real)
+	$(BIN)/python -m tests.real.verify_real
+
+.PHONY: bench
+bench: $(DEV) ## CPU per streamed token, beside nginx where that is installed (ARGS=--quick)
+	$(BIN)/python -m bench $(ARGS)
+
+##### packaging
+
+.PHONY: build
+build: $(DEV) ## sdist and wheel, into dist/
+	$(BIN)/hatchling build
+
+# dev.txt holds all but the locking tool; the smaller locks are held to its pins, so that users
+# run what the tests ran. Pins stay as they are unless pyproject.toml or UV_ARGS asks for more.
+UV_COMPILE := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command 'make lock' $(UV_ARGS)
+.PHONY: lock
+lock: $(VENV_MADE) ## write requirements/*.txt anew from pyproject.toml (UV_ARGS=--upgrade)
+	@$(PIP_INSTALL) --require-hashes -r requirements/lock.txt
+	$(UV_COMPILE) -o requirements/dev.txt pyproject.toml --group dev
+	$(UV_COMPILE) -o requirements/runtime.txt pyproject.toml -c requirements/dev.txt
+	$(UV_COMPILE) -o requirements/build.txt --group build -c requirements/dev.txt
+	$(UV_COMPILE) -o requirements/lock.txt --group lock
+
+.PHONY: clean
+clean: ## remove .venv, caches and built files (but not .venv-real)
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis \
+		.mypy_cache .pytest_cache .ruff_cache
+	find bench goodput_proxy tests -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,132 @@
+"""`python -m bench`: measure, print the table, judge it against the budget.
+
+Exit status: 0 measured and within the budget, 1 a `must` of the budget or of the bench
+itself failed, 2 nothing could be measured. With `--quick` nothing is judged: the loads
+are too small to mean anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import machine, report
+from bench.load import Load
+from bench.measure import BenchError, Plan, run_rounds
+from bench.peers import PEERS, Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+# 200 streams at 50 tokens/s: a busy inference server, and below half of one core for every
+# proxy that is worth comparing. Small requests: 2,000/s, paced, because a closed loop would
+# let the fast proxies batch and the slow ones not.
+_STREAM = Load(connections=200, requests=2, tokens=200, interval_us=20_000)
+_SMALL = Load(connections=50, requests=80, tokens=0, interval_us=25_000)
+_DEFAULT = Plan(_STREAM, _SMALL, rounds=3)
+_QUICK = Plan(
+    Load(connections=20, requests=1, tokens=20, interval_us=20_000),
+    Load(connections=10, requests=10, tokens=0, interval_us=20_000),
+    rounds=1,
+)
+_RESULTS = Path(__file__).parent / "results"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the bench and return its exit status."""
+    options = _parse(arguments)
+    signal.signal(signal.SIGTERM, _end)  # so that every proxy is ended by its finally
+    plan = _plan(options)
+    skipped = {peer.name: why for peer in options.peers if (why := peer.missing())}
+    peers = [peer for peer in options.peers if peer.name not in skipped]
+    for name, why in skipped.items():
+        _say(f"skipped {name}: {why}")
+    try:
+        samples = run_rounds(peers, plan, _say)
+    except BenchError as error:
+        _say(f"bench: {error}")
+        return 2
+    facts = machine.describe(peers)
+    results = report.Results(samples)
+    text = report.render(facts, plan, results, skipped)
+    print(text, end="")
+    if options.save:
+        _RESULTS.mkdir(exist_ok=True)
+        (_RESULTS / "latest.md").write_text(text)
+        record = {"facts": facts, "plan": asdict(plan), "samples": [asdict(s) for s in samples]}
+        (_RESULTS / "latest.json").write_text(json.dumps(record, indent=1) + "\n")
+    checks = report.budget_checks(results) + report.harness_checks(results)
+    failed = any(check.verdict == "FAIL" for check in checks)
+    return 1 if failed and not options.quick else 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    names = ", ".join(peer.name for peer in PEERS)
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a smoke test of a few seconds")
+    parser.add_argument("--save", action="store_true", help="write bench/results/latest.{md,json}")
+    parser.add_argument(
+        "--peers",
+        type=_peers,
+        default=PEERS,
+        metavar="NAME,NAME",
+        help=f"only these of: {names}",
+    )
+    parser.add_argument("--rounds", type=_positive, help="interleaved repeats (3)")
+    parser.add_argument("--connections", type=_positive, help="concurrent streams (200)")
+    parser.add_argument("--requests", type=_positive, help="requests per connection (2)")
+    parser.add_argument("--tokens", type=_positive, help="tokens per answer (200)")
+    parser.add_argument("--rate", type=_positive, help="tokens per second of a stream (50)")
+    parser.add_argument(
+        "--closed-loop",
+        action="store_true",
+        help="small requests as fast as they go instead of 2,000/s",
+    )
+    return parser.parse_args(arguments)
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    plan = _QUICK if options.quick else _DEFAULT
+    interval_us = round(1e6 / options.rate) if options.rate else plan.stream.interval_us
+    stream = replace(
+        plan.stream,
+        connections=options.connections or plan.stream.connections,
+        requests=options.requests or plan.stream.requests,
+        tokens=options.tokens or plan.stream.tokens,
+        interval_us=interval_us,
+    )
+    small = replace(plan.small, interval_us=0) if options.closed_loop else plan.small
+    return Plan(stream, small, options.rounds or plan.rounds)
+
+
+def _peers(text: str) -> tuple[Peer, ...]:
+    known = {peer.name: peer for peer in PEERS}
+    try:
+        return tuple(known[name.strip()] for name in text.split(","))
+    except KeyError as error:
+        raise argparse.ArgumentTypeError(f"unknown proxy {error}") from None
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(143)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

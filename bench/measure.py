@@ -1,0 +1,267 @@
+"""One measurement of one proxy, and the rounds that interleave them.
+
+The proxy under test has one core to itself, upstream and client share another. Each
+measurement starts a fresh process, warms it up, offers the streams and then the small
+requests, and takes the CPU clock of the proxy around each. Rounds go A B C, A B C, ...,
+so that a machine that turns slow turns slow for all; ratios are taken within a round.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import process
+from bench.client import LoadResult
+from bench.load import Load
+from bench.peers import Peer, Site
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator, Sequence
+
+_READY_TIMEOUT_S = 15.0
+_SETTLE_S = 0.1  # after the last byte a proxy may still be counting
+_PROBE = Load(connections=1, requests=1, tokens=0, interval_us=0)
+# Enough for the interpreter to specialise its bytecode and for pools to fill.
+_WARM_UP_STREAM = Load(connections=50, requests=1, tokens=40, interval_us=10_000)
+_WARM_UP_SMALL = Load(connections=20, requests=10, tokens=0, interval_us=5_000)
+
+
+class BenchError(Exception):
+    """The bench cannot go on; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What each proxy has to carry, and how often."""
+
+    stream: Load
+    small: Load
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What one load cost and how it went."""
+
+    cpu_us_per_unit: float
+    """CPU time of the proxy per token, or per small request."""
+    system_share: float
+    """Roughly: how much of it was spent in the kernel."""
+    wall_s: float
+    p50_ms: float
+    p99_ms: float
+    p999_ms: float
+    max_ms: float
+    proxy_core_share: float
+    harness_core_share: float
+    """Upstream and client: at 1 the bench would measure itself."""
+    stranger_share: float
+    """The larger share of either core that was used by anybody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One proxy in one round."""
+
+    peer: str
+    round: int
+    stream: Use
+    small: Use
+    rss_idle_mb: float
+    rss_peak_mb: float
+
+
+class Client:
+    """The client process: takes a load, gives its result."""
+
+    def __init__(self, core: int, port: int) -> None:
+        command = [sys.executable, "-m", "bench.client", str(port)]
+        self.process = process.start(command, core)
+        self._requests = process.pipe(self.process.stdin)
+
+    def offer(self, load: Load) -> LoadResult:
+        """Run `load` to its end."""
+        self._requests.write(json.dumps(asdict(load)).encode() + b"\n")
+        self._requests.flush()
+        answer = json.loads(_read_line(self.process, load.ideal_s * 3 + 30))
+        if "failed" in answer:
+            raise BenchError(answer["failed"])
+        return LoadResult(**answer)
+
+
+class Harness:
+    """The upstream, and the cores that everything is pinned to."""
+
+    def __init__(self, proxy_core: int, harness_core: int) -> None:
+        self.proxy_core = proxy_core
+        self.harness_core = harness_core
+        command = [sys.executable, "-m", "bench.upstream"]
+        self.upstream = process.start(command, harness_core)
+        self.upstream_port = int(_read_line(self.upstream, _READY_TIMEOUT_S))
+
+    def close(self) -> None:
+        """End the upstream."""
+        process.stop(self.upstream)
+
+    def measure(self, peer: Peer, plan: Plan, round_number: int) -> Sample:
+        """Start `peer`, offer both loads of `plan`, end it."""
+        with self._running(peer) as (port, workers):
+            client = Client(self.harness_core, port)
+            try:
+                rss_idle = sum(map(process.rss_bytes, workers()))
+                client.offer(_at_most(_WARM_UP_STREAM, plan.stream))
+                stream = self._use(plan.stream, client, workers())
+                client.offer(_at_most(_WARM_UP_SMALL, plan.small))
+                small = self._use(plan.small, client, workers())
+                rss_peak = sum(map(process.peak_rss_bytes, workers()))
+            finally:
+                process.stop(client.process)
+        return Sample(
+            peer=peer.name,
+            round=round_number,
+            stream=stream,
+            small=small,
+            rss_idle_mb=rss_idle / 1e6,
+            rss_peak_mb=rss_peak / 1e6,
+        )
+
+    @contextmanager
+    def _running(self, peer: Peer) -> Iterator[tuple[int, Callable[[], list[int]]]]:
+        """Keep `peer` up inside the block; yields its port and its workers."""
+        if peer.command is None:
+            yield self.upstream_port, list
+            return
+        with tempfile.TemporaryDirectory(prefix="goodput-bench-") as name:
+            site = Site(
+                upstream_port=self.upstream_port,
+                listen_port=process.free_port(),
+                admin_port=process.free_port(),
+                directory=Path(name),
+            )
+            log_path = site.directory / "output.log"
+            with log_path.open("wb") as log:
+                proxy = process.start(peer.command(site), self.proxy_core, log)
+            try:
+                self._wait_ready(peer, proxy, site.listen_port, log_path)
+                yield site.listen_port, lambda: peer.workers(proxy.pid)
+            finally:
+                process.stop(proxy)
+
+    def _wait_ready(
+        self, peer: Peer, proxy: subprocess.Popen[bytes], port: int, log_path: Path
+    ) -> None:
+        """Wait until a small request comes back through the proxy."""
+        client = Client(self.harness_core, port)
+        deadline_s = time.monotonic() + _READY_TIMEOUT_S
+        try:
+            while True:
+                try:
+                    client.offer(_PROBE)
+                except BenchError as error:
+                    gone = proxy.poll() is not None
+                    if not gone and time.monotonic() < deadline_s:
+                        time.sleep(0.1)
+                        continue
+                    output = log_path.read_text(errors="replace")[-2000:]
+                    what = "ended" if gone else f"is not ready: {error}"
+                    msg = f"{peer.name} {what}\n{output}"
+                    raise BenchError(msg) from None
+                return
+        finally:
+            process.stop(client.process)
+
+    def _use(self, load: Load, client: Client, workers: Sequence[int]) -> Use:
+        """Offer `load` and read every clock before and after."""
+        harness = (self.upstream.pid, client.process.pid)
+        cores = (self.proxy_core, self.harness_core)
+        ticks = [process.user_system_ticks(pid) for pid in workers]
+        busy_s = [process.core_busy_s(core) for core in cores]
+        harness_ns = sum(map(process.cpu_ns, harness))
+        proxy_ns = sum(map(process.cpu_ns, workers))
+        started_ns = time.monotonic_ns()
+        result = client.offer(load)
+        time.sleep(_SETTLE_S)
+        span_s = (time.monotonic_ns() - started_ns) / 1e9
+        proxy_ns = sum(map(process.cpu_ns, workers)) - proxy_ns
+        harness_ns = sum(map(process.cpu_ns, harness)) - harness_ns
+        busy_s = [process.core_busy_s(c) - b for c, b in zip(cores, busy_s, strict=True)]
+        user = system = 0
+        for pid, (user_before, system_before) in zip(workers, ticks, strict=True):
+            user_now, system_now = process.user_system_ticks(pid)
+            user += user_now - user_before
+            system += system_now - system_before
+        ours_s = (proxy_ns / 1e9, harness_ns / 1e9)
+        strangers_s = max(b - o for b, o in zip(busy_s, ours_s, strict=True))
+        wall_s = result.wall_ns / 1e9
+        return Use(
+            cpu_us_per_unit=proxy_ns / 1e3 / result.samples,
+            system_share=system / max(user + system, 1),
+            wall_s=wall_s,
+            p50_ms=result.p50_ns / 1e6,
+            p99_ms=result.p99_ns / 1e6,
+            p999_ms=result.p999_ns / 1e6,
+            max_ms=result.max_ns / 1e6,
+            proxy_core_share=ours_s[0] / wall_s,
+            harness_core_share=ours_s[1] / wall_s,
+            stranger_share=max(strangers_s, 0.0) / span_s,
+        )
+
+
+def _at_most(warm_up: Load, load: Load) -> Load:
+    """Return `warm_up`, or `load` itself where that is smaller."""
+    if warm_up.connections * warm_up.requests >= load.total_requests:
+        return load
+    return replace(warm_up, tokens=min(warm_up.tokens, load.tokens))
+
+
+def _read_line(source: subprocess.Popen[bytes], timeout_s: float) -> bytes:
+    """Read one line that the process writes at once, or say that it did not."""
+    output = process.pipe(source.stdout)
+    readable, _, _ = select.select([output], [], [], timeout_s)
+    line = output.readline() if readable else b""
+    if not line:
+        msg = f"no answer from {source.args!r} within {timeout_s:.0f} s"
+        raise BenchError(msg)
+    return line
+
+
+def choose_cores() -> tuple[int, int]:
+    """Return the core for the proxy and the core for upstream and client."""
+    if not hasattr(os, "sched_getaffinity"):
+        msg = "the bench needs Linux: it reads /proc and pins processes to cores"
+        raise BenchError(msg)
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        msg = "the bench needs two cores: one for the proxy, one for the load"
+        raise BenchError(msg)
+    return cores[0], cores[1]
+
+
+def run_rounds(peers: Sequence[Peer], plan: Plan, progress: Callable[[str], None]) -> list[Sample]:
+    """Measure all `peers` in turn, `plan.rounds` times."""
+    harness = Harness(*choose_cores())
+    samples = []
+    try:
+        for number in range(plan.rounds):
+            for peer in peers:
+                sample = harness.measure(peer, plan, number)
+                samples.append(sample)
+                progress(
+                    f"round {number + 1}/{plan.rounds} {peer.name}: "
+                    f"{sample.stream.cpu_us_per_unit:.1f} us/token, "
+                    f"p50 {sample.stream.p50_ms:.2f} ms, "
+                    f"{sample.small.cpu_us_per_unit:.0f} us/small request"
+                )
+    finally:
+        harness.close()
+    return samples

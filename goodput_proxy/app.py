@@ -1,0 +1,189 @@
+"""The composition root and the life of the process: start, serve, drain, stop.
+
+Stopping is ordered, and each step has its reason:
+  1. `/readyz` fails at once, so that no new traffic is sent here.
+  2. For `drain.delay` requests are still taken, with `Connection: close`: those who send
+     learn of step 1 with a delay.
+  3. The traffic port is closed; idle connections go, running streams go on.
+  4. After `drain.timeout` what still runs is cut, visibly.
+  5. Upstream connections and, last, the admin port are closed: the final counts can be
+     scraped until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+import ssl
+import sys
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+import structlog
+from aiohttp import web
+
+from .admin import Admin
+from .listener import Listener
+from .metrics import Metrics
+from .pool import UpstreamError, UpstreamPool
+from .proxy import Proxy
+from .settings import ConfigError
+from .slo import build_policy
+
+if TYPE_CHECKING:
+    from .address import Listen
+    from .settings import Settings
+
+_log = structlog.get_logger()
+
+_LAG_PROBE_S = 0.25
+# The interpreter's default of 5 ms is how long a scrape may hold a token up.
+_SWITCH_INTERVAL_S = 0.0005
+_DRAIN_POLL_S = 0.05
+
+
+class App:
+    """The proxy with its two listeners.
+
+    Args:
+        settings: validated settings.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._policy = build_policy(settings)
+        self.metrics = Metrics(self._policy, settings.limits.models)
+        self._admin = Admin(self.metrics, self._find_obstacle)
+        self._listener: Listener | None = None
+        self._traffic: web.ServerRunner | None = None
+        self._admin_runner: web.AppRunner | None = None
+        self._pool: UpstreamPool | None = None
+        self._proxy: Proxy | None = None
+        self._lag_probe: asyncio.Task[None] | None = None
+        self.proxy_url = ""
+        self.admin_url = ""
+
+    async def start(self) -> None:
+        """Open both listeners.
+
+        Raises:
+            ConfigError: when an address cannot be listened on; nothing is left open then.
+        """
+        settings, timeouts = self._settings, self._settings.timeouts
+        self._pool = UpstreamPool(
+            settings.upstream,
+            self.metrics.upstream_error,
+            connect_s=timeouts.connect.seconds,
+            idle_s=timeouts.idle.seconds,
+            keepalive_s=timeouts.upstream_keepalive.seconds,
+            max_head_bytes=settings.limits.head_bytes,
+            tls=ssl.create_default_context() if settings.upstream.tls else None,
+        )
+        self._proxy = Proxy(self._pool, self._policy, self.metrics, settings.limits)
+        self._listener = Listener(self._proxy, settings.limits, timeouts)
+        self._traffic = web.ServerRunner(self._listener, shutdown_timeout=1.0)
+        self._admin_runner = web.AppRunner(
+            self._admin.application(), access_log=None, shutdown_timeout=1.0
+        )
+        try:
+            self.admin_url = await _listen(
+                self._admin_runner, settings.admin_listen, "admin_listen"
+            )
+            self.proxy_url = await _listen(self._traffic, settings.listen, "listen")
+        except ConfigError:
+            await self._close()
+            raise
+        self._lag_probe = asyncio.create_task(self._measure_lag())
+        _log.info(
+            "listening",
+            proxy_url=self.proxy_url,
+            admin_url=self.admin_url,
+            upstream=str(settings.upstream),
+        )
+
+    async def stop(self) -> None:
+        """Drain and close everything, in the order that this file's head gives."""
+        proxy, traffic, drain = self._proxy, self._traffic, self._settings.drain
+        listener = self._listener
+        if proxy is None or traffic is None or listener is None:
+            return
+        proxy.draining = True
+        _log.info("draining", in_flight=proxy.in_flight)
+        await asyncio.sleep(drain.delay.seconds)
+        for site in list(traffic.sites):
+            await site.stop()
+        listener.close_idle()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(drain.timeout.seconds):
+                while proxy.in_flight:  # noqa: ASYNC110 -- an event would cost every request
+                    await asyncio.sleep(_DRAIN_POLL_S)
+        _log.info("stopped", cut=proxy.in_flight)
+        await self._close()
+
+    async def run(self) -> None:
+        """Start, serve until SIGTERM or SIGINT, stop; a second signal cuts the drain short."""
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        await self.start()
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        # What exists now lives as long as the process: the collector need not look at it.
+        gc.collect()
+        gc.freeze()
+        await stopping.wait()
+        draining = asyncio.create_task(self.stop())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, draining.cancel)
+        try:
+            await draining
+        except asyncio.CancelledError:
+            _log.warning("forced to stop")
+            await self._close()
+
+    async def _find_obstacle(self) -> str:
+        """Return why no traffic should be sent here, empty when nothing is in the way."""
+        if self._proxy is None or self._pool is None or self._proxy.draining:
+            return "draining"
+        try:
+            self._pool.release(await self._pool.acquire())
+        except UpstreamError as error:
+            return f"the upstream is not reachable: {error}"
+        return ""
+
+    async def _measure_lag(self) -> None:
+        """Record how late timers fire: whatever holds the loop up holds tokens up."""
+        while True:
+            # Not loop.time(): uvloop's has a resolution of 1 ms.
+            due_ns = monotonic_ns() + round(_LAG_PROBE_S * 10**9)
+            await asyncio.sleep(_LAG_PROBE_S)
+            self.metrics.loop_lag(max(0, monotonic_ns() - due_ns))
+
+    async def _close(self) -> None:
+        if self._lag_probe is not None:
+            self._lag_probe.cancel()
+        if self._traffic is not None:
+            await self._traffic.cleanup()
+        if self._pool is not None:
+            self._pool.close()
+        if self._admin_runner is not None:
+            await self._admin_runner.cleanup()
+        self._admin.close()
+
+
+async def _listen(runner: web.BaseRunner, address: Listen, field: str) -> str:
+    """Open a listener and return its URL."""
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, address.host, address.port).start()
+    except OSError as exc:
+        # asyncio puts the address, which is named already, in front of the reason.
+        reason = (exc.strerror or str(exc)).rpartition(": ")[2].lower()
+        raise ConfigError([f"{field}: cannot listen on {address}: {reason}"]) from None
+    except UnicodeError:
+        reason = "not a host name"
+        raise ConfigError([f"{field}: cannot listen on {address}: {reason}"]) from None
+    host, port = runner.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,144 @@
+"""HTTP/1.1 heads: what is passed on, what stops here; pure bytes in, bytes out.
+
+Names, values, order, case and duplicates of end-to-end headers are kept as they came
+(RFC 9110, section 7.6: an intermediary forwards what it does not know). What describes one
+connection only stops here, in both directions: the hop-by-hop list below, and whatever a
+`Connection` header nominates, unless that would remove a header which is none of the
+connection's business. Framing headers are written anew, because framing belongs to a
+connection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_CODING = b"transfer-encoding"
+_AUTHORITY = re.compile(r"[^/?]*")
+
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+
+# Go's httputil.ReverseProxy strips the same; `trailer` stays, since trailers are passed on.
+_HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+# `Connection: authorization` must not be a way to strip what others rely on.
+_NOT_NOMINATED = frozenset(
+    (b"authorization", b"content-encoding", b"content-length", b"content-type", b"cookie", b"host")
+)
+
+
+class Refusal(Exception):  # noqa: N818 -- an answer, not an accident
+    """A request that is answered here and not forwarded; its body repeats nothing of it."""
+
+    def __init__(self, status: int, reason: bytes, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.body = error_body(message, "refused")
+
+
+def check_request(
+    method: str, target: str, version: tuple[int, int], headers: Headers, *, chunked: bool
+) -> str:
+    """Return the target in origin-form.
+
+    The parser has refused malformed syntax before; this refuses what is well-formed and
+    still must not be forwarded.
+
+    Raises:
+        Refusal: with the status that RFC 9110 and 9112 name.
+    """
+    if version not in {(1, 0), (1, 1)}:
+        raise Refusal(505, b"HTTP Version Not Supported", "Only HTTP/1.0 and 1.1 are spoken here.")
+    if method in {"CONNECT", "TRACE"}:
+        raise Refusal(405, b"Method Not Allowed", "This method is not forwarded.")
+    codings = [value.strip().lower() for name, value in headers if name.lower() == _CODING]
+    if codings and version == (1, 0):
+        raise Refusal(400, b"Bad Request", "HTTP/1.0 has no transfer codings.")
+    if codings and not (chunked and codings == [b"chunked"]):
+        raise Refusal(501, b"Not Implemented", "The only transfer coding known is chunked.")
+    if version == (1, 1) and not any(name.lower() == b"host" for name, _ in headers):
+        raise Refusal(400, b"Bad Request", "The Host header is missing.")
+    expect = find_header(headers, b"expect").lower()
+    if expect not in {b"", b"100-continue"}:
+        raise Refusal(417, b"Expectation Failed", "The only expectation known is 100-continue.")
+    return _origin_form(method, target)
+
+
+def _origin_form(method: str, target: str) -> str:
+    if target.startswith("/") or (target == "*" and method == "OPTIONS"):
+        return target
+    scheme, _, rest = target.partition("://")
+    if scheme.lower() not in {"http", "https"} or not rest:
+        raise Refusal(400, b"Bad Request", "The request target is neither a path nor a URL.")
+    authority = _AUTHORITY.match(rest)
+    path = rest[authority.end() if authority else 0 :]
+    return path if path.startswith("/") else "/" + path
+
+
+def request_head(method: str, target: str, headers: Headers, *, chunked: bool) -> bytes:
+    """Return the head to send upstream."""
+    lines = [b"%b %b HTTP/1.1" % (method.encode(), target.encode("utf-8", "surrogateescape"))]
+    nominated = _nominated(headers)
+    if not any(name.lower() == b"host" for name, _ in headers):
+        lines.append(b"Host:")  # of an HTTP/1.0 client: RFC 9112, 3.2 demands one, if empty
+    for name, value in headers:
+        lower = name.lower()
+        # `Expect` is answered by whoever holds the client's connection: here.
+        if lower not in _HOP_BY_HOP and lower not in nominated and lower != b"expect":
+            lines.append(b"%b: %b" % (name, value))
+    if chunked:
+        lines.append(b"Transfer-Encoding: chunked")
+    lines.append(b"\r\n")
+    return b"\r\n".join(lines)
+
+
+def response_head(status: int, reason: bytes, headers: Headers, own: Iterable[bytes] = ()) -> bytes:
+    """Return the head to send to the client, with `own` header lines added at its end."""
+    lines = [b"HTTP/1.1 %d %b" % (status, reason)]
+    nominated = _nominated(headers)
+    for name, value in headers:
+        lower = name.lower()
+        if lower not in _HOP_BY_HOP and lower not in nominated:
+            lines.append(b"%b: %b" % (name, value))
+    lines.extend(own)
+    lines.append(b"\r\n")
+    return b"\r\n".join(lines)
+
+
+def error_body(message: str, code: str) -> bytes:
+    """Return an error in the shape that OpenAI's clients expect."""
+    error = {"message": message, "type": "proxy_error", "param": None, "code": code}
+    return msgspec.json.encode({"error": error})
+
+
+def find_header(headers: Headers, name: bytes) -> bytes:
+    """Return the first value of a header by its lower-case name, empty when it is absent."""
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return b""
+
+
+def _nominated(headers: Headers) -> frozenset[bytes]:
+    tokens: set[bytes] = set()
+    for name, value in headers:
+        if name.lower() == b"connection":
+            tokens.update(token.strip().lower() for token in value.split(b","))
+    return frozenset(tokens - _NOT_NOMINATED)

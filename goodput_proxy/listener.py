@@ -1,0 +1,203 @@
+"""The side that faces clients: aiohttp's low-level server, and what it leaves to do.
+
+aiohttp reads and parses requests (llhttp in C), keeps connections alive and cancels the
+handler of a client that leaves. This file stamps heads when they are read, lets the client's
+flow control reach the upstream without a task in between, answers malformed requests
+without repeating them, and keeps aiohttp from writing anything of its own: responses are
+written by the relay, so what handlers return has nothing left to send.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, cast
+
+from aiohttp import http_parser, web
+from aiohttp.web import RequestPayloadError
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
+
+from .heads import error_body, response_head
+from .proxy import Request
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from aiohttp import StreamReader
+
+    from .proxy import Proxy
+    from .relay import Relay
+    from .settings import LimitSettings, TimeoutSettings
+
+# aiohttp reads on for this long after an answer that came before the end of the upload, so
+# that the client can read the answer before it is reset.
+_LINGER_S = 2.0
+# Per request; the parser pauses the client at twice as much.
+_READ_BUFFER_BYTES = 64 * 1024
+
+
+class _Sent:
+    """What a handler returns when the relay has written the response: nothing is left to do.
+
+    aiohttp calls these three names of a response and no others; a StreamResponse would cost
+    3 us and has opinions about headers.
+    """
+
+    __slots__ = ("keep_alive",)
+
+    def __init__(self, *, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Write nothing."""
+
+    async def write_eof(self) -> None:
+        """Write nothing."""
+
+
+_REUSE = cast("web.StreamResponse", _Sent(keep_alive=True))
+_CLOSE = cast("web.StreamResponse", _Sent(keep_alive=False))
+
+
+class ClientConnection(RequestHandler):
+    """A client's connection."""
+
+    __slots__ = ("_body", "_head_times_ns", "_relay")
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._head_times_ns: deque[int] = deque()  # of requests that wait for their handler
+        self._relay: Relay | None = None
+        self._body: StreamReader | None = None  # of the newest request
+
+    def take_head_time_ns(self) -> int:
+        """Return when the head of the request at hand had been read."""
+        return self._head_times_ns.popleft()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request waits or is under way here."""
+        return self._waiter is not None and not self._messages
+
+    def follow(self, relay: Relay | None) -> None:
+        """Let flow control concern this relay from now on."""
+        self._relay = relay
+        if relay is not None and self.writing_paused:
+            relay.pause_writing()
+
+    def data_received(self, data: bytes) -> None:
+        """Stamp the heads that this read completes; break off a body that it spoils."""
+        now_ns = monotonic_ns()
+        known = self._request_count
+        super().data_received(data)
+        for _ in range(self._request_count - known):
+            self._head_times_ns.append(now_ns)
+        if self._request_count > known:
+            message, body = self._messages[-1]
+            if not isinstance(message, _ErrInfo):
+                self._body = body
+            elif self._body is not None and not self._body.is_eof():
+                # aiohttp forgets the body in which the error stood: its reader would wait for ever.
+                self._body.set_exception(RequestPayloadError("the body is malformed"))
+                self.close()  # nothing that follows can be parsed
+
+    def pause_writing(self) -> None:
+        """Stop the upstream of this client."""
+        super().pause_writing()
+        if self._relay is not None:
+            self._relay.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Let the upstream of this client go on."""
+        super().resume_writing()
+        if self._relay is not None:
+            self._relay.resume_writing()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what could not be parsed; after a head was passed on, only cut."""
+        del request, message
+        relay, transport = self._relay, self.transport
+        if status >= 500:
+            self.log_exception("a request failed inside the proxy", exc_info=exc)
+        if transport is not None and (relay is None or relay.status is None):
+            reason = b"Bad Request" if status < 500 else b"Internal Server Error"
+            text = "The request is malformed." if status < 500 else "The proxy failed."
+            body = error_body(text, "refused" if status < 500 else "internal")
+            own = (
+                b"Content-Type: application/json",
+                b"Content-Length: %d" % len(body),
+                b"Connection: close",
+            )
+            transport.write(response_head(status, reason, (), own) + body)
+        return _CLOSE
+
+
+class Listener(web.Server):
+    """The server of client connections.
+
+    Args:
+        proxy: who handles requests.
+        limits: bounds on heads.
+        timeouts: how long idle connections are kept.
+    """
+
+    def __init__(self, proxy: Proxy, limits: LimitSettings, timeouts: TimeoutSettings) -> None:
+        if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+            raise RuntimeError("aiohttp's C parser is missing; reinstall aiohttp from a wheel")
+        self._proxy = proxy
+        self._connection_arguments: dict[str, Any] = {
+            "access_log": None,
+            "auto_decompress": False,
+            "keepalive_timeout": timeouts.keepalive.seconds,
+            "lingering_time": _LINGER_S,
+            "max_field_size": limits.head_bytes,
+            "max_line_size": limits.head_bytes,
+            "read_bufsize": _READ_BUFFER_BYTES,
+        }
+        super().__init__(self._handle, handler_cancellation=True)
+
+    def __call__(self) -> ClientConnection:
+        """Make the protocol of a new connection.
+
+        The base class would swallow a wrong keyword and drop all of them.
+        """
+        return ClientConnection(self, loop=self._loop, **self._connection_arguments)
+
+    def close_idle(self) -> None:
+        """Close the connections without a request.
+
+        aiohttp's `pre_shutdown` would leave them open and deaf, and the others too: an upload
+        that is under way would never arrive.
+        """
+        for connection in self.connections:
+            if cast("ClientConnection", connection).idle:
+                connection.force_close()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = cast("ClientConnection", request.protocol)
+        t0_ns = connection.take_head_time_ns()
+        message = request._message
+        keep_alive = await self._proxy.handle(
+            Request(
+                method=message.method,
+                target=message.path,
+                version=(message.version.major, message.version.minor),
+                headers=message.raw_headers,
+                chunked=message.chunked,
+                body=request.content,
+                keep_alive=not message.should_close,
+                t0_ns=t0_ns,
+                transport=cast("asyncio.Transport", request.transport),
+            ),
+            connection.follow,
+        )
+        connection.follow(None)
+        if request.content.exception() is not None:
+            connection.force_close()  # aiohttp would go on reading, and log what it finds
+        return _REUSE if keep_alive else _CLOSE

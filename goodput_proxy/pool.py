@@ -1,0 +1,134 @@
+"""Connections to the one upstream, kept for reuse.
+
+Nothing is ever sent twice: another connection is dialled only while not one byte of the
+request was written. Idle connections are used newest first, are kept for less time than
+servers keep them (uvicorn: 5 s), and are never used once the server has closed them or has
+said anything unasked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from .timeline import End
+from .upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from .address import Upstream
+
+
+class UpstreamError(Exception):
+    """No connection could be had; `end` says in what way."""
+
+    def __init__(self, end: End, reason: str) -> None:
+        super().__init__(reason)
+        self.end = end
+        self.reason = reason
+
+
+class UpstreamPool:
+    """Connections to one upstream, newest used first.
+
+    Args:
+        upstream: where it is.
+        count_failure: told a reason each time that the upstream breaks something.
+        connect_s: seconds that dialling may take.
+        idle_s: seconds without progress after which an exchange is broken off.
+        keepalive_s: seconds for which an idle connection is kept.
+        max_head_bytes: bound of a response head.
+        tls: context for `https://`.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        count_failure: Callable[[str], None],
+        *,
+        connect_s: float,
+        idle_s: float,
+        keepalive_s: float,
+        max_head_bytes: int,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._upstream = upstream
+        self._count_failure = count_failure
+        self._connect_s = connect_s
+        self._idle_s = idle_s
+        self._keepalive_s = keepalive_s
+        self._max_head_bytes = max_head_bytes
+        self._tls = tls
+        self._idle: list[UpstreamConnection] = []
+        self._sweep: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def acquire(self) -> UpstreamConnection:
+        """Return a connection on which an exchange may begin.
+
+        Raises:
+            UpstreamError: when none can be had.
+        """
+        oldest_s = self._loop.time() - self._keepalive_s
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable and connection.idle_since_s > oldest_s:
+                return connection
+            connection.abort()
+        try:
+            async with asyncio.timeout(self._connect_s):
+                return await self._dial()
+        except TimeoutError:
+            self._count_failure("connect_timeout")
+            raise UpstreamError(End.TIMED_OUT, "connecting timed out") from None
+        except OSError as exc:
+            self._count_failure("connect")
+            raise UpstreamError(End.CONNECT_FAILED, str(exc)) from None
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """Take a connection back whose exchange has ended; an unusable one is closed."""
+        if not connection.usable:
+            connection.abort()
+            return
+        connection.idle_since_s = self._loop.time()
+        self._idle.append(connection)
+        if self._sweep is None:
+            self._sweep = self._loop.call_later(self._keepalive_s, self._close_expired)
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        while self._idle:
+            self._idle.pop().abort()
+
+    async def _dial(self) -> UpstreamConnection:
+        upstream = self._upstream
+        if upstream.path:
+            _, connection = await self._loop.create_unix_connection(self._make, upstream.path)
+        else:
+            _, connection = await self._loop.create_connection(
+                self._make, upstream.host, upstream.port, ssl=self._tls
+            )
+        return connection
+
+    def _make(self) -> UpstreamConnection:
+        return UpstreamConnection(
+            self._loop,
+            self._count_failure,
+            max_head_bytes=self._max_head_bytes,
+            idle_s=self._idle_s,
+        )
+
+    def _close_expired(self) -> None:
+        self._sweep = None
+        now_s = self._loop.time()
+        oldest_s = now_s - self._keepalive_s
+        while self._idle and self._idle[0].idle_since_s <= oldest_s:
+            self._idle.pop(0).abort()
+        if self._idle:
+            wait_s = self._idle[0].idle_since_s - oldest_s
+            self._sweep = self._loop.call_later(wait_s, self._close_expired)

@@ -1,0 +1,203 @@
+"""The story of one request, top to bottom.
+
+1. The listener has read the head; that moment is t0.
+2. If it is inference it gets a tap.
+3. A connection to the upstream is taken from the pool, or dialled.
+4. The head goes up, then the body while it arrives, with a bounded copy for the meter.
+5. The response comes back through the relay, inside the upstream's callbacks; this
+   coroutine sleeps until it has ended.
+6. A client that leaves cancels this coroutine, in whatever phase: the upstream's
+   connection is closed at once, for that is what stops a server from generating.
+7. The tap judges and counts the request, exactly once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+from aiohttp.web import RequestPayloadError
+
+from .classify import BodyCopy, Passthrough, classify
+from .heads import Refusal, check_request, error_body, find_header, request_head
+from .pool import UpstreamError
+from .relay import Relay
+from .tap import InferenceHead, Tap, TapQueue
+from .timeline import End
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from aiohttp import StreamReader
+
+    from .heads import Headers
+    from .metrics import Metrics
+    from .pool import UpstreamPool
+    from .settings import LimitSettings
+    from .slo import Policy
+    from .upstream import UpstreamConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request whose head has been read, and the connection that it came by."""
+
+    method: str
+    target: str
+    version: tuple[int, int]
+    headers: Headers
+    chunked: bool
+    body: StreamReader
+    keep_alive: bool
+    t0_ns: int
+    transport: asyncio.Transport
+
+
+class Proxy:
+    """Forward requests to the one upstream and have them judged.
+
+    Args:
+        pool: connections to the upstream.
+        policy: the SLO classes.
+        metrics: where everything is counted.
+        limits: bounds on what is looked into.
+    """
+
+    def __init__(
+        self, pool: UpstreamPool, policy: Policy, metrics: Metrics, limits: LimitSettings
+    ) -> None:
+        self._pool = pool
+        self._policy = policy
+        self._metrics = metrics
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._queue = TapQueue(self._loop.call_soon, metrics)
+        self.in_flight = 0
+        self.draining = False
+
+    async def handle(self, request: Request, follow: Callable[[Relay], None]) -> bool:
+        """Forward one request; return whether its connection may be used again.
+
+        `follow` is told the relay that the client's flow control concerns from now on.
+        """
+        relay = Relay(
+            request.transport,
+            self._loop.create_future(),
+            head_request=request.method == "HEAD",
+            http10=request.version == (1, 0),
+            keep_alive=request.keep_alive and not self.draining,
+            queue=self._queue,
+        )
+        try:
+            target = check_request(
+                request.method,
+                request.target,
+                request.version,
+                request.headers,
+                chunked=request.chunked,
+            )
+        except Refusal as refusal:
+            relay.answer(refusal.status, refusal.reason, refusal.body)
+            self._metrics.passthrough(Passthrough.REFUSED)
+            return False
+        tap = relay.tap = self._make_tap(request, target)
+        follow(relay)
+        self._begin(tap)
+        try:
+            await self._exchange(request, target, relay)
+        except UpstreamError as error:
+            relay.on_failure(error.end)
+        except RequestPayloadError:
+            if relay.status is None:
+                relay.answer(400, b"Bad Request", error_body("The body is malformed.", "bad_body"))
+            else:
+                relay.cut(End.CLIENT_LEFT)
+        except asyncio.CancelledError:
+            if not (request.transport.is_closing() or relay.done.done()):
+                relay.cut()  # the client is there: our own deadline ends the stream
+            raise
+        finally:
+            self._end(tap, relay)
+        return relay.keep_alive and not self.draining
+
+    async def _exchange(self, request: Request, target: str, relay: Relay) -> None:
+        connection = await self._pool.acquire()
+        try:
+            connection.begin(relay, request.method)
+            relay.attach(connection)
+            upload = self._upload(request, target, connection, relay)
+            if request.body.is_eof():  # all of it is here: nothing in there has to wait
+                await upload
+            else:
+                await self._run_beside(upload, relay.done)
+            await relay.done
+        finally:
+            # Closes it, unless the exchange is complete: a server whose client has left stops.
+            self._pool.release(connection)
+
+    async def _upload(
+        self, request: Request, target: str, connection: UpstreamConnection, relay: Relay
+    ) -> None:
+        """Send the request while it arrives; a cut upload is never given a proper end."""
+        body, chunked, tap = request.body, request.chunked, relay.tap
+        copy = BodyCopy(self._limits.body_copy_bytes if tap is not None else 0)
+        piece = body.read_nowait()
+        head = request_head(request.method, target, request.headers, chunked=chunked)
+        connection.write(head + _frame(piece, chunked=chunked))
+        self._metrics.overhead("request", monotonic_ns() - request.t0_ns)
+        copy.add(piece)
+        if not body.at_eof() and find_header(request.headers, b"expect"):
+            relay.on_continue()
+        while not body.at_eof():
+            await connection.drain()
+            piece = await body.readany()
+            connection.write(_frame(piece, chunked=chunked))
+            copy.add(piece)
+        if chunked:
+            connection.write(b"0\r\n\r\n")
+        connection.request_sent = True
+        if copy.size:
+            self._metrics.overhead("upload", monotonic_ns() - request.t0_ns)
+        if tap is not None:
+            tap.ask(copy.take())
+
+    async def _run_beside(
+        self, upload: Coroutine[None, None, None], done: asyncio.Future[None]
+    ) -> None:
+        """Upload until that is done, or the response has ended before it."""
+        task = self._loop.create_task(upload)
+        try:
+            await asyncio.wait((task, done), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+        finally:
+            task.cancel()
+
+    def _make_tap(self, request: Request, target: str) -> Tap | None:
+        path = target.partition("?")[0]
+        api = classify(request.method, path)
+        if api is None:
+            return None
+        head = InferenceHead(api, path, request.headers, request.t0_ns)
+        return Tap(head, self._policy, self._metrics, self._limits)
+
+    def _begin(self, tap: Tap | None) -> None:
+        self.in_flight += 1
+        if tap is not None:
+            self._metrics.in_flight.inc()
+
+    def _end(self, tap: Tap | None, relay: Relay) -> None:
+        self.in_flight -= 1
+        if tap is None:
+            self._metrics.passthrough(Passthrough.OTHER)
+            return
+        self._metrics.in_flight.dec()
+        self._queue.drain()
+        tap.finish(relay.end, monotonic_ns())
+
+
+def _frame(piece: bytes, *, chunked: bool) -> bytes:
+    """Return a piece of a body as it goes on the wire; an empty chunk would end the body."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece) if chunked and piece else piece

@@ -1,0 +1,204 @@
+"""The response path of one request: from the upstream's connection to the client's.
+
+It runs inside the upstream's `data_received`: no task, future or queue per token. It frames
+what the upstream sends for the client's connection, stops reading when the client does not
+keep up, and shows a copy to the tap. It knows heads and framing; it must not know what the
+bytes mean.
+
+When an upstream breaks off after its head was passed on, no honest answer is left but a
+connection that ends inside its framing; nothing is ever appended.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import TYPE_CHECKING, Protocol
+
+from .heads import Headers, error_body, find_header, response_head
+from .timeline import End
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .tap import Tap, TapQueue
+
+_NO_BODY_STATUS = frozenset((204, 304))
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Source(Protocol):
+    """What the relay may ask of the upstream's connection."""
+
+    def pause(self) -> None:
+        """Stop reading."""
+
+    def resume(self) -> None:
+        """Go on reading."""
+
+
+class Relay:
+    """Pass one response on.
+
+    Args:
+        transport: the client's.
+        done: resolved when the response has ended, one way or another.
+        head_request: the request's method is HEAD.
+        http10: the client speaks HTTP/1.0.
+        keep_alive: the client's connection may be used again.
+        queue: where the tap's work waits until the bytes are written.
+    """
+
+    __slots__ = (
+        "_chunked",
+        "_head_request",
+        "_http10",
+        "_paused",
+        "_queue",
+        "_source",
+        "_transport",
+        "_until_close",
+        "done",
+        "end",
+        "keep_alive",
+        "status",
+        "tap",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        done: asyncio.Future[None],
+        *,
+        head_request: bool,
+        http10: bool,
+        keep_alive: bool,
+        queue: TapQueue,
+    ) -> None:
+        self._transport = transport
+        self._head_request = head_request
+        self._http10 = http10
+        self._queue = queue
+        self._source: Source | None = None
+        self._paused = False
+        self._chunked = False
+        self._until_close = False
+        self.done = done
+        self.tap: Tap | None = None  # the meter; None for traffic that is not judged
+        self.keep_alive = keep_alive
+        self.status: int | None = None  # of the head that was passed on
+        self.end = End.CLIENT_LEFT  # what is true as long as nothing else has ended it
+
+    def attach(self, source: Source) -> None:
+        """Connect the upstream whose reading follows the client's."""
+        self._source = source
+        if self._paused:
+            source.pause()
+
+    def pause_writing(self) -> None:
+        """Stop the upstream: the client's buffer is full."""
+        self._paused = True
+        if self._source is not None:
+            self._source.pause()
+
+    def resume_writing(self) -> None:
+        """Let the upstream go on: the client has caught up."""
+        self._paused = False
+        if self._source is not None:
+            self._source.resume()
+
+    def on_informational(self, status: int, reason: bytes, headers: Headers) -> None:
+        """Pass a 1xx on; HTTP/1.0 does not know it, and 100 was answered before."""
+        if not self._http10 and status != 100:
+            self._transport.write(response_head(status, reason, headers))
+
+    def on_head(self, status: int, reason: bytes, headers: Headers, *, chunked: bool) -> None:
+        """Pass a final response's head on."""
+        bodiless = self._head_request or status in _NO_BODY_STATUS
+        sized = bool(find_header(headers, b"content-length"))
+        own = []
+        if chunked or not (sized or bodiless):
+            self._chunked = not self._http10
+            self._until_close = self._http10
+            if self._chunked and status not in _NO_BODY_STATUS:
+                own.append(b"Transfer-Encoding: chunked")
+        if bodiless:
+            self._chunked = self._until_close = False
+        if self._until_close:
+            self.keep_alive = False
+        if not self.keep_alive:
+            own.append(b"Connection: close")
+        elif self._http10:
+            own.append(b"Connection: keep-alive")
+        self.status = status
+        self._transport.write(response_head(status, reason, headers, own))
+        if self.tap is not None:
+            content_type = find_header(headers, b"content-type").decode("latin-1")
+            encoding = find_header(headers, b"content-encoding").decode("latin-1")
+            self.tap.begin(status, content_type, encoding.strip().lower())
+
+    def on_body(self, pieces: list[bytes], now_ns: int) -> None:
+        """Pass on the body bytes of one read, then show them to the tap."""
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if not self._chunked:
+            self._transport.write(data)
+        elif len(pieces) == 1:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:  # chunks that came whole leave whole
+            self._transport.write(b"".join([b"%x\r\n%b\r\n" % (len(p), p) for p in pieces]))
+        if self.tap is not None:
+            self._queue.put(self.tap, data, now_ns)
+
+    def on_end(self, trailers: Headers) -> None:
+        """Pass the clean end of the response on."""
+        if self._chunked:
+            lines = [b"0", *(b"%b: %b" % trailer for trailer in trailers), b"\r\n"]
+            self._transport.write(b"\r\n".join(lines))
+        self._finish(End.CLEAN)
+
+    def on_failure(self, end: End) -> None:
+        """Tell the client that the upstream failed, as far as that is still possible."""
+        if self.status is None:
+            if end is End.TIMED_OUT:
+                message = "The inference server did not answer in time."
+                self.answer(504, b"Gateway Timeout", error_body(message, "timeout"))
+            elif end is End.CONNECT_FAILED:
+                message = "The inference server could not be reached."
+                self.answer(502, b"Bad Gateway", error_body(message, "unreachable"))
+            else:
+                message = "The inference server broke off before it had answered."
+                self.answer(502, b"Bad Gateway", error_body(message, "bad_gateway"))
+        self.cut(end)
+
+    def cut(self, end: End = End.CUT) -> None:
+        """End the response as it stands, so that the client sees that it is not whole."""
+        self.keep_alive = False
+        if self._until_close and not self.done.done():
+            # Without framing only a reset tells a cut answer from a whole one.
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self._transport.abort()
+        self._finish(end)
+
+    def on_continue(self) -> None:
+        """Ask an HTTP/1.1 client for the body that it waits to send."""
+        if not self._http10:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def answer(self, status: int, reason: bytes, body: bytes) -> None:
+        """Answer in the upstream's place, and close the connection."""
+        self.keep_alive = False
+        own = (
+            b"Content-Type: application/json",
+            b"Content-Length: %d" % len(body),
+            b"Connection: close",
+        )
+        head = response_head(status, reason, (), own)
+        self._transport.write(head if self._head_request else head + body)
+        self._finish(self.end)
+
+    def _finish(self, end: End) -> None:
+        self.end = end
+        self._source = None
+        if not self.done.done():
+            self.done.set_result(None)

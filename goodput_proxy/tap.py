@@ -1,0 +1,245 @@
+"""The border between the bytes and the meter of one response.
+
+The relay hands a copy of what it forwarded to a `Tap`, which frames, reads and times it.
+Whatever goes wrong in there, the response is unharmed: this file has the program's only
+`except Exception`, and each catch is counted. `TapQueue` puts the meter's work behind the
+event loop's writes, so that the bytes of a read are with the kernel before anything looks at
+them, and so measures what the proxy itself costs a token.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from .classify import Ask, BodyCopy, Passthrough, read_ask
+from .slo import judge
+from .stream import make_dialect, make_framer
+from .stream.events import UnclassifiedEvent
+from .timeline import End, Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .heads import Headers
+    from .metrics import Metrics
+    from .settings import LimitSettings
+    from .slo import Policy, SloClass
+    from .stream import Api, Dialect
+    from .stream.framing import Framer, Record
+    from .timeline import RequestRecord
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceHead:
+    """What the meter knows of a request before its body."""
+
+    api: Api
+    path: str
+    headers: Headers
+    t0_ns: int  # when the head had been read
+
+
+class Tap:
+    """The meter of one inference request.
+
+    Args:
+        head: what the request's head says.
+        policy: the classes that were in force when the request came.
+        metrics: where the verdict and the meter's own errors are counted.
+        limits: bounds on what is looked into.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_ask",
+        "_broken",
+        "_head",
+        "_last_byte_ns",
+        "_limits",
+        "_metrics",
+        "_policy",
+        "_slo",
+        "_status",
+        "_stream",
+        "_timeline",
+    )
+
+    def __init__(
+        self, head: InferenceHead, policy: Policy, metrics: Metrics, limits: LimitSettings
+    ) -> None:
+        self._head = head
+        self._policy = policy
+        self._metrics = metrics
+        self._limits = limits
+        self._ask = Ask()
+        self._slo: SloClass | None = None  # found when first needed
+        self._status: int | None = None
+        self._stream: tuple[Framer, Dialect] | None = None  # readers of a streamed answer
+        self._answer: tuple[BodyCopy, Dialect] | None = None  # of an answer in one piece
+        self._timeline = Timeline(head.t0_ns, metrics.icl_edges_ns)
+        self._last_byte_ns: int | None = None
+        self._broken = False
+
+    def ask(self, body: bytes) -> None:
+        """Read the request's body, when it has been forwarded; empty when it was too large."""
+        self._guard(self._read_request, body)
+
+    def begin(self, status: int, content_type: str, content_encoding: str) -> None:
+        """Take note of a response head that has been forwarded."""
+        self._status = status
+        self._guard(self._choose_reader, content_type, content_encoding)
+
+    def feed(self, data: bytes, now_ns: int) -> None:
+        """Look at body bytes that were read at `now_ns` and have been forwarded."""
+        self._last_byte_ns = now_ns
+        self._guard(self._read_response, data, now_ns)
+
+    def finish(self, end: End, end_ns: int) -> None:
+        """Judge and count the request, when its exchange has ended."""
+        self._guard(self._judge, end, end_ns)
+        if self._broken:
+            self._guard(self._judge_unmeasured, end, end_ns)
+
+    def _guard(self, step: Callable[..., None], *arguments: Any) -> None:
+        try:
+            step(*arguments)
+        except Exception as exc:  # noqa: BLE001 -- no defect of the meter harms a response
+            self._broken = True
+            self._stream = self._answer = None
+            self._metrics.tap_error("internal")
+            # Where and what kind, but not the message: it may quote the stream.
+            place = traceback.extract_tb(exc.__traceback__)[-1]
+            _log.warning(
+                "the meter failed",
+                error=type(exc).__name__,
+                place=f"{Path(place.filename).name}:{place.lineno}",
+            )
+
+    def _read_request(self, body: bytes) -> None:
+        self._ask = read_ask(body)
+
+    def _find_class(self) -> SloClass:
+        if self._slo is None:
+            head = self._head
+            self._slo = self._policy.find(self._ask.model, head.path, head.headers)
+        return self._slo
+
+    def _choose_reader(self, content_type: str, content_encoding: str) -> None:
+        if self._status is None or self._status >= 300:
+            return  # its verdict is its status
+        api, ask, limits = self._head.api, self._ask, self._limits
+        self._metrics.admit(api, ask.model, self._find_class())
+        dialect = make_dialect(api, generates=ask.generates, echo=ask.echo)
+        media_type = content_type.partition(";")[0].strip().lower()
+        framer = make_framer(media_type, limits.record_bytes)
+        if content_encoding not in {"", "identity"}:
+            self._skip("content_encoding")
+        elif framer is not None:
+            self._stream = framer, dialect
+            self._timeline.streamed = True
+        elif media_type == "application/json":
+            self._answer = BodyCopy(limits.body_copy_bytes), dialect
+        else:
+            self._skip("content_type")
+
+    def _read_response(self, data: bytes, now_ns: int) -> None:
+        if self._stream is not None:
+            framer, dialect = self._stream
+            self._read_records(framer.feed(data), dialect, now_ns)
+        elif self._answer is not None:
+            self._answer[0].add(data)
+
+    def _read_records(self, records: list[Record], dialect: Dialect, now_ns: int) -> None:
+        for record in records:
+            for event in dialect.read(record):
+                self._timeline.add(event, now_ns)
+
+    def _read_end(self, now_ns: int) -> None:
+        """Read what is readable only now that the body has ended cleanly."""
+        if self._stream is not None:
+            framer, dialect = self._stream
+            self._read_records(framer.finish(), dialect, now_ns)
+        elif self._answer is not None:
+            body, dialect = self._answer
+            if body.overflowed:
+                self._skip("oversize_body")
+                return
+            for event in dialect.read_unary(body.take()):
+                self._timeline.add(event, now_ns)
+
+    def _skip(self, reason: str) -> None:
+        """Measure no more than the last byte, and say why."""
+        self._timeline.add(UnclassifiedEvent(reason), 0)
+
+    def _judge(self, end: End, end_ns: int) -> None:
+        if self._broken:
+            return
+        if end is End.CLEAN and self._last_byte_ns is not None:
+            self._read_end(self._last_byte_ns)
+        record = self._timeline.record(
+            status=self._status,
+            end=end,
+            end_ns=end_ns,
+            last_byte_ns=self._last_byte_ns,
+            generates=self._ask.generates,
+        )
+        self._count(record)
+
+    def _judge_unmeasured(self, end: End, end_ns: int) -> None:
+        """Count a request whose meter broke by what the data path knows of it."""
+        timeline = Timeline(self._head.t0_ns, ())
+        timeline.add(UnclassifiedEvent("unmeasured"), end_ns)
+        record = timeline.record(
+            status=self._status, end=end, end_ns=end_ns, last_byte_ns=self._last_byte_ns
+        )
+        self._count(record)
+
+    def _count(self, record: RequestRecord) -> None:
+        if self._ask.generates:
+            slo = self._find_class()
+            judgement = judge(record, slo.limits)
+            self._metrics.observe(self._head.api, self._ask.model, slo, record, judgement)
+        else:
+            self._metrics.passthrough(Passthrough.CONTROL)
+
+
+class TapQueue:
+    """Feed taps after the event loop has written, once per loop iteration.
+
+    Args:
+        call_soon: the event loop's.
+        metrics: where the delay between read and write is counted.
+    """
+
+    __slots__ = ("_call_soon", "_items", "_metrics")
+
+    def __init__(self, call_soon: Callable[[Callable[[], None]], object], metrics: Metrics) -> None:
+        self._call_soon = call_soon
+        self._metrics = metrics
+        self._items: list[tuple[Tap, bytes, int]] = []
+
+    def put(self, tap: Tap, data: bytes, now_ns: int) -> None:
+        """Queue body bytes that were read at `now_ns` and handed to the client's transport."""
+        if not self._items:
+            self._call_soon(self.drain)
+        self._items.append((tap, data, now_ns))
+
+    def drain(self) -> None:
+        """Feed everything that is queued."""
+        items = self._items
+        if not items:
+            return
+        self._items = []
+        # uvloop flushes its writes between the reads and the callbacks of an iteration. All
+        # reads of the iteration are charged with the age of the oldest: an upper bound.
+        self._metrics.overhead("token", monotonic_ns() - items[0][2], times=len(items))
+        for tap, data, now_ns in items:
+            tap.feed(data, now_ns)

@@ -1,0 +1,338 @@
+"""When the tokens of one request passed, and what follows from that.
+
+This file owns the definitions. All times are integer nanoseconds of one monotonic clock and
+enter as arguments; limits, labels and sockets are unknown here.
+
+  t0     the request head has been read by the proxy.
+  token  a record that shows newly generated output (`stream.events.TokenEvent`). Its time is
+         that of the network read which completed the record, as in AIPerf; records completed
+         by one read share it.
+  TTFT   first token of any choice - t0. Not the response head (vLLM sends it before prefill)
+         and not the first record (which may carry a role and nothing else).
+  E2E    last token - t0; for an answer that is not streamed, last body byte - t0.
+  ITL    (last token - first token) / (n - 1), one number per request: AIPerf's
+         `inter_token_latency`, which vLLM, SGLang and MLPerf call TPOT. With several choices
+         the sum over choices of (last - first) / (n - choices that started), which is the
+         same formula for one.
+  ICL    one gap between consecutive tokens of a choice: AIPerf's `inter_chunk_latency`.
+         Chunks are not tokens: servers bundle.
+  stall  the largest ICL.
+  n      output tokens, from the best source that the stream had (`TokenSource`).
+
+A closing record whose only evidence is an invisible end token counts towards n and does not
+move the last time: AIPerf sees text only, and so its E2E and ITL end at the same record.
+
+Gaps are not kept, since a stream may have 10^5 of them: they are counted into the buckets
+`edges_ns` as they come.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from .stream.events import (
+    CounterEvent,
+    ErrorEvent,
+    Event,
+    FinishEvent,
+    TerminatorEvent,
+    TokenEvent,
+    UnclassifiedEvent,
+    UsageEvent,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Finish reasons by which a server says that it gave up; `length`, `content_filter` and
+# `repetition` are complete answers.
+_GAVE_UP = frozenset(("abort", "error", "parse_error", "preempt"))
+
+
+class End(StrEnum):
+    """How the exchange with the upstream ended, as the data path saw it."""
+
+    CLEAN = "clean"
+    CUT = "cut"  # reset, or closed in the middle of its framing
+    CLIENT_LEFT = "client_left"
+    CONNECT_FAILED = "connect_failed"
+    TIMED_OUT = "timed_out"
+
+
+class Outcome(StrEnum):
+    """What became of a request before any limit is looked at; values are `cause` labels."""
+
+    OK = "ok"
+    STREAM_ERROR = "stream_error"
+    TRUNCATED = "truncated"
+    EMPTY = "empty"
+    CONNECT = "connect"
+    TIMEOUT = "timeout"
+    HTTP_5XX = "http_5xx"
+    HTTP_429 = "http_429"
+    HTTP_408 = "http_408"
+    HTTP_4XX = "http_4xx"
+    CLIENT = "client"
+
+
+class TokenSource(StrEnum):
+    """Where n comes from, best first; the value is the label `source`."""
+
+    USAGE = "usage"
+    TIMINGS = "timings"
+    IDS = "token_ids"
+    LOGPROBS = "logprobs"
+    EVENTS = "events"  # a lower bound: a record may hold several tokens
+
+
+class CancelPhase(StrEnum):
+    """How far a response was when its client left; the value is the label `phase`."""
+
+    BEFORE_HEADERS = "before_headers"
+    BEFORE_FIRST_TOKEN = "before_first_token"  # noqa: S105 -- not that kind of token
+    BETWEEN_TOKENS = "between_tokens"
+    AFTER_LAST_TOKEN = "after_last_token"  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Every ICL of a request as bucket counts: `counts[i]` gaps lie at or below edge i.
+
+    The buckets are disjoint; the last count holds the gaps above the last edge.
+    """
+
+    counts: tuple[int, ...] = ()
+    sum_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """What was measured of one request; None where a value does not exist."""
+
+    outcome: Outcome
+    elapsed_ns: int  # until the end of the exchange, whatever ended it
+    ttft_ns: int | None = None
+    itl_ns: int | None = None
+    stall_ns: int | None = None
+    e2e_ns: int | None = None
+    waiting_ns: int = 0  # since the last token, or since t0 before the first
+    output_tokens: int = 0
+    input_tokens: int | None = None
+    token_source: TokenSource = TokenSource.EVENTS
+    gaps: Gaps = field(default_factory=Gaps)
+    cancel_phase: CancelPhase | None = None
+    unclassified: Mapping[str, int] = field(default_factory=dict)  # unread records by reason
+
+
+@dataclass(slots=True)
+class _Choice:
+    first_ns: int = -1  # -1: no token yet
+    last_ns: int = -1
+    events: int = 0
+    ids: int = 0
+    logprobs: int = 0
+    counter: int | None = None
+    finish: str = ""
+
+
+class Timeline:
+    """Collect the events of one response.
+
+    Args:
+        t0_ns: when the request head had been read.
+        edges_ns: ascending upper edges of the ICL buckets.
+    """
+
+    __slots__ = (
+        "_choices",
+        "_counts",
+        "_edges_ns",
+        "_error",
+        "_gap_sum_ns",
+        "_input_tokens",
+        "_stall_ns",
+        "_t0_ns",
+        "_terminated",
+        "_totals",
+        "_unclassified",
+        "streamed",
+    )
+
+    def __init__(self, t0_ns: int, edges_ns: tuple[int, ...]) -> None:
+        self._t0_ns = t0_ns
+        self._edges_ns = edges_ns
+        self._choices: dict[int, _Choice] = {}
+        self._counts = [0] * (len(edges_ns) + 1)
+        self._gap_sum_ns = 0
+        self._stall_ns = -1
+        self._totals: dict[TokenSource, int] = {}
+        self._input_tokens: int | None = None
+        self._error = False
+        self._terminated = False
+        self._unclassified: dict[str, int] = {}
+        self.streamed = False  # an answer that comes in one piece has no token times
+
+    @property
+    def complete(self) -> bool:
+        """Whether the server said all: a terminator, or a finish for each choice that began."""
+        if self._terminated:
+            return True
+        return bool(self._choices) and all(c.finish for c in self._choices.values())
+
+    def add(self, event: Event, now_ns: int) -> None:
+        """Take one event of a record that was complete at `now_ns`."""
+        match event:
+            case TokenEvent():
+                self._add_token(event, now_ns)
+            case FinishEvent():
+                self._choice(event.choice).finish = event.reason
+            case CounterEvent():
+                self._choice(event.choice).counter = event.output_tokens
+                self._input_tokens = event.input_tokens
+            case UsageEvent():
+                self._add_usage(event)
+            case TerminatorEvent():
+                self._terminated = True
+            case ErrorEvent():
+                self._error = True
+            case UnclassifiedEvent(reason):
+                self._unclassified[reason] = self._unclassified.get(reason, 0) + 1
+
+    def record(
+        self,
+        *,
+        status: int | None,
+        end: End,
+        end_ns: int,
+        last_byte_ns: int | None,
+        generates: bool = True,
+    ) -> RequestRecord:
+        """Sum the request up when its exchange has ended.
+
+        Args:
+            status: the response's status, None when no response head came.
+            end: how the exchange ended.
+            end_ns: when.
+            last_byte_ns: the last body byte's arrival, None when there was no body.
+            generates: False when the request asked for no output.
+        """
+        begun = [c for c in self._choices.values() if c.first_ns >= 0]
+        n, source = self._count_tokens()
+        streamed = self.streamed and bool(begun)
+        ttft_ns = e2e_ns = itl_ns = None
+        waiting_since_ns = self._t0_ns
+        if streamed:
+            waiting_since_ns = max(c.last_ns for c in begun)
+            ttft_ns = min(c.first_ns for c in begun) - self._t0_ns
+            e2e_ns = waiting_since_ns - self._t0_ns
+            if n > len(begun):
+                itl_ns = sum(c.last_ns - c.first_ns for c in begun) // (n - len(begun))
+        elif not self.streamed and last_byte_ns is not None:
+            e2e_ns = last_byte_ns - self._t0_ns
+        empty = last_byte_ns is None or not (begun or n or self._unclassified)
+        left = end is End.CLIENT_LEFT
+        return RequestRecord(
+            outcome=self._outcome(status, end, empty=generates and empty),
+            elapsed_ns=end_ns - self._t0_ns,
+            ttft_ns=ttft_ns,
+            itl_ns=itl_ns,
+            stall_ns=self._stall_ns if self._stall_ns >= 0 else None,
+            e2e_ns=e2e_ns,
+            waiting_ns=end_ns - waiting_since_ns,
+            output_tokens=n,
+            input_tokens=self._input_tokens,
+            token_source=source,
+            gaps=Gaps(tuple(self._counts), self._gap_sum_ns),
+            cancel_phase=self._cancel_phase(status, begun=bool(begun)) if left else None,
+            unclassified=self._unclassified,
+        )
+
+    def _choice(self, index: int) -> _Choice:
+        choice = self._choices.get(index)
+        if choice is None:
+            choice = self._choices[index] = _Choice()
+        return choice
+
+    def _add_token(self, event: TokenEvent, now_ns: int) -> None:
+        choice = self._choices.get(event.choice) or self._choice(event.choice)
+        choice.events += 1
+        if event.ids or event.logprobs:
+            choice.ids += event.ids
+            choice.logprobs += event.logprobs
+        if choice.first_ns < 0:
+            choice.first_ns = choice.last_ns = now_ns
+        elif not event.hidden:
+            gap_ns = now_ns - choice.last_ns
+            choice.last_ns = now_ns
+            self._counts[bisect_left(self._edges_ns, gap_ns)] += 1
+            self._gap_sum_ns += gap_ns
+            if gap_ns > self._stall_ns:  # noqa: PLR1730 -- `max` takes twice as long
+                self._stall_ns = gap_ns
+
+    def _add_usage(self, event: UsageEvent) -> None:
+        if event.output_tokens is not None:
+            source = TokenSource.TIMINGS if event.timings else TokenSource.USAGE
+            self._totals[source] = event.output_tokens
+        if event.input_tokens is not None:
+            self._input_tokens = event.input_tokens
+
+    def _count_tokens(self) -> tuple[int, TokenSource]:
+        choices = self._choices.values()
+        if TokenSource.USAGE in self._totals:
+            return self._totals[TokenSource.USAGE], TokenSource.USAGE
+        counters = [c.counter for c in choices if c.counter is not None]
+        if counters:
+            return sum(counters), TokenSource.USAGE
+        if TokenSource.TIMINGS in self._totals:
+            return self._totals[TokenSource.TIMINGS], TokenSource.TIMINGS
+        if ids := sum(c.ids for c in choices):
+            return ids, TokenSource.IDS
+        if logprobs := sum(c.logprobs for c in choices):
+            return logprobs, TokenSource.LOGPROBS
+        return sum(c.events for c in choices), TokenSource.EVENTS
+
+    def _outcome(self, status: int | None, end: End, *, empty: bool) -> Outcome:
+        if status is None:
+            return _WITHOUT_HEAD[end]
+        if not 200 <= status < 300:
+            return _of_status(status)
+        if self._error or any(c.finish in _GAVE_UP for c in self._choices.values()):
+            return Outcome.STREAM_ERROR
+        if end is End.TIMED_OUT:
+            return Outcome.TIMEOUT
+        if end is End.CUT:
+            return Outcome.TRUNCATED
+        if end is End.CLIENT_LEFT and not self.complete:
+            return Outcome.CLIENT
+        if self.streamed and not self.complete:
+            return Outcome.TRUNCATED
+        return Outcome.EMPTY if empty else Outcome.OK
+
+    def _cancel_phase(self, status: int | None, *, begun: bool) -> CancelPhase:
+        if status is None:
+            return CancelPhase.BEFORE_HEADERS
+        if self.complete:
+            return CancelPhase.AFTER_LAST_TOKEN
+        return CancelPhase.BETWEEN_TOKENS if begun else CancelPhase.BEFORE_FIRST_TOKEN
+
+
+_WITHOUT_HEAD = {
+    End.CLEAN: Outcome.TRUNCATED,
+    End.CUT: Outcome.TRUNCATED,
+    End.CLIENT_LEFT: Outcome.CLIENT,
+    End.CONNECT_FAILED: Outcome.CONNECT,
+    End.TIMED_OUT: Outcome.TIMEOUT,
+}
+
+
+def _of_status(status: int) -> Outcome:
+    if status >= 500:
+        return Outcome.HTTP_5XX
+    if status == 429:
+        return Outcome.HTTP_429
+    if status == 408:
+        return Outcome.HTTP_408
+    return Outcome.HTTP_4XX  # a redirect, too, means that the caller has to ask differently

@@ -1,0 +1,191 @@
+"""The real proxy in the test's own event loop, between raw sockets, and its metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from goodput_proxy.app import App
+from goodput_proxy.settings import Settings
+
+from tests.integration.fake_upstream import PATIENCE_S, FakeUpstream, Peer, connect
+
+if TYPE_CHECKING:
+    from goodput_proxy.proxy import Proxy
+    from tests.integration.fake_upstream import Answer
+
+CHAT_PATH = b"/v1/chat/completions"
+SSE_HEADERS = b"Content-Type: text/event-stream\r\n"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One scrape of `/metrics`."""
+
+    values: dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+    def total(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples that have these labels."""
+        wanted = set(labels.items())
+        return sum(v for (n, have), v in self.values.items() if n == name and wanted <= have)
+
+    def verdicts(self, **labels: str) -> dict[tuple[str, str], int]:
+        """Return how many requests got which verdict for which cause."""
+        found: dict[tuple[str, str], int] = {}
+        for (name, have), value in self.values.items():
+            if name == "goodput_requests_total" and value and set(labels.items()) <= have:
+                of = dict(have)
+                key = (of["verdict"], of["cause"])
+                found[key] = found.get(key, 0) + int(value)
+        return found
+
+
+def parse_samples(text: str) -> Samples:
+    """Read Prometheus' text format."""
+    return Samples(
+        {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+    )
+
+
+async def get(port: int, path: str) -> Answer:
+    """Send a GET and return the answer."""
+    peer = await connect(port)
+    peer.send(b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path.encode())
+    answer = await peer.answer()
+    peer.close()
+    return answer
+
+
+async def scrape(admin_port: int) -> Samples:
+    """Read `/metrics` of an admin listener."""
+    answer = await get(admin_port, "/metrics")
+    assert answer.status == 200
+    return parse_samples(answer.body.decode())
+
+
+@dataclass
+class RunningProxy:
+    """A proxy in front of a fake upstream, with the clients that a test has opened."""
+
+    app: App
+    upstream: FakeUpstream
+    clients: list[Peer] = field(default_factory=list)
+
+    @classmethod
+    async def start(cls, upstream: FakeUpstream, **settings: Any) -> RunningProxy:
+        """Start a proxy on free ports; `settings` are those of a configuration file."""
+        values: dict[str, Any] = {
+            "upstream": upstream.url,
+            "listen": "127.0.0.1:0",
+            "admin_listen": "127.0.0.1:0",
+            "drain": {"timeout": "0s"},
+            **settings,
+        }
+        app = App(Settings(**values))
+        await app.start()
+        return cls(app, upstream)
+
+    @property
+    def inner(self) -> Proxy:
+        """The part that handles requests."""
+        assert self.app._proxy is not None
+        return self.app._proxy
+
+    @property
+    def port(self) -> int:
+        """The traffic port."""
+        return _port(self.app.proxy_url)
+
+    @property
+    def admin_port(self) -> int:
+        """The admin port."""
+        return _port(self.app.admin_url)
+
+    async def connect(self, *, receive_buffer: int | None = None) -> Peer:
+        """Open a client's connection."""
+        client = await connect(self.port, receive_buffer=receive_buffer)
+        self.clients.append(client)
+        return client
+
+    async def begin(self, request: bytes) -> tuple[Peer, Peer]:
+        """Send a request on new connections; return client and upstream when its head is there."""
+        client = await self.connect()
+        client.send(request)
+        server = await self.upstream.accept()
+        await server.until_head()
+        return client, server
+
+    async def exchange(self, request: bytes, response: bytes) -> tuple[bytes, Answer]:
+        """Play one exchange on new connections; return the request as it came and the answer."""
+        client, server = await self.begin(request)
+        seen = b"".join(await server.request())
+        server.send(response)
+        answer = await client.answer(to_head=request.startswith(b"HEAD "))
+        client.close()
+        server.close()
+        return seen, answer
+
+    async def idle(self) -> None:
+        """Wait until every request has been judged."""
+        async with asyncio.timeout(PATIENCE_S):
+            while self.inner.in_flight:  # noqa: ASYNC110 -- the data path has no event for it
+                await asyncio.sleep(0.001)
+
+    async def samples(self) -> Samples:
+        """Return the metrics when no request is under way."""
+        await self.idle()
+        return await scrape(self.admin_port)
+
+    async def verdicts(self) -> dict[tuple[str, str], int]:
+        """Return the verdicts when no request is under way."""
+        return (await self.samples()).verdicts()
+
+    async def stop(self) -> None:
+        """Close the clients and the proxy."""
+        for client in self.clients:
+            client.close()
+        await self.app.stop()
+
+
+def post(body: bytes = b"", *headers: bytes, path: bytes = CHAT_PATH, version: bytes = b"1.1") -> bytes:
+    """Return a POST with a sized body."""
+    lines = [
+        b"POST %b HTTP/%b" % (path, version),
+        b"Host: upstream.test",
+        *headers,
+        b"Content-Length: %d" % len(body),
+    ]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def chunk(data: bytes) -> bytes:
+    """Return data as one HTTP chunk."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def token(text: str = "a") -> bytes:
+    """Return a record of a chat stream that holds one token."""
+    return b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % text.encode()
+
+
+SSE_HEAD = b"HTTP/1.1 200 OK\r\n" + SSE_HEADERS + b"Transfer-Encoding: chunked\r\n\r\n"
+FINISH = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def sized(body: bytes, status: bytes = b"200 OK", *headers: bytes) -> bytes:
+    """Return a response with a Content-Length."""
+    lines = [b"HTTP/1.1 " + status, *headers, b"Content-Length: %d" % len(body)]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def _port(url: str) -> int:
+    return int(url.rpartition(":")[2])

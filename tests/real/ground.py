@@ -1,0 +1,99 @@
+"""What every check stands on: the report, the two processes, and the verdicts that are due.
+
+Owns: the lines that are printed, the ledger of expected verdicts, and the requests' common shape.
+Knows nothing of any single check.
+
+Rule it keeps: metrics are read only after every request sent so far has been judged, because the
+proxy gives the client its bytes first and counts afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tests.real import observe, processes, traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tests.real.observe import Samples
+    from tests.real.processes import Running
+
+# What may lie between the proxy's clock and the client's: the SDK's own work, some 5 ms, and the
+# wait for a processor on a busy machine.
+CLIENT_OVERHEAD_S = 0.025
+# Far more than a test waits for: at 1,000 tokens a second, 20 s.
+ENDLESS = 20_000
+END_ID = "1"  # the end token of the model that make_tiny_model.py writes
+
+
+class Report:
+    """The lines of the report."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+
+    def check(self, holds: bool, name: str, detail: str) -> None:  # noqa: FBT001
+        """Print one line, with the numbers that were seen."""
+        self.failed += not holds
+        self.say("ok  " if holds else "FAIL", name, detail)
+
+    def say(self, mark: str, name: str, detail: str) -> None:
+        """Print one line that is not judged."""
+        sys.stdout.write(f"{mark:<5} {name:<41} {detail}\n")
+        sys.stdout.flush()
+
+
+@dataclass(slots=True)
+class Site:
+    """The server, the proxy before it, and every verdict that is due so far."""
+
+    server: Running
+    proxy: Running
+    sdk: traffic.Sdk
+    report: Report
+    due: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    left: int = 0
+
+    def expect(self, verdict: str, cause: str = "", count: int = 1, *, left: bool = False) -> None:
+        """Note that requests deserve this verdict, and whether their clients left early."""
+        self.due[verdict, cause] += count
+        self.left += count * left
+
+    def settled(self) -> Samples:
+        """Read the metrics once every request sent so far has been judged."""
+
+        def judged() -> bool:
+            seen = observe.scrape(self.proxy.admin_url).total("goodput_requests_total")
+            return seen >= self.due.total()
+
+        observe.settles(judged, limit_s=3.0)
+        return observe.scrape(self.proxy.admin_url)
+
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[Callable[[], Samples]]:
+        """Give a function that tells by how much the metrics have moved since."""
+        before = self.settled()
+        yield lambda: self.settled() - before
+
+
+def chat(max_tokens: int = ENDLESS, **more: Any) -> dict[str, Any]:
+    """Make a streaming chat request that never ends by itself before `max_tokens`."""
+    return {
+        "model": processes.MODEL_NAME,
+        "messages": [{"role": "user", "content": traffic.PROMPT}],
+        "stream": True,
+        "max_tokens": max_tokens,
+        "logit_bias": {END_ID: -100.0},
+        **more,
+    }
+
+
+def words(counts: Mapping[tuple[str, ...], int]) -> str:
+    """Put counts by label into words."""
+    named = ((" ".join(filter(None, key)), value) for key, value in counts.items())
+    return ", ".join(f"{value} {name}" for name, value in sorted(named))

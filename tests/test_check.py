@@ -1,0 +1,35 @@
+"""`check` shows the policy as a table for people."""
+
+from __future__ import annotations
+
+from goodput_proxy.check import render_policy
+from goodput_proxy.settings import MatchSettings, Settings, SloClassSettings
+
+
+def test_the_default_policy() -> None:
+    """Without classes, `default` takes everything; a limit that is not set is a dash."""
+    assert render_policy(Settings.load([])).splitlines() == [
+        "class    match       ttft   itl    stall  e2e  objective",
+        "default  everything  500ms  100ms  -      -    0.95",
+    ]
+
+
+def test_classes_stand_in_the_order_in_which_they_are_tried() -> None:
+    """Each class has its globs and limits; `default` comes last and takes the rest."""
+    classes = (
+        SloClassSettings(
+            name="gold",
+            match=MatchSettings(model="llama-*", path="/v1/*", headers={"X-Tier": "gold"}),
+            ttft="1500ms",
+            e2e="1m",
+            objective=0.999,
+        ),
+        SloClassSettings(name="any", stall="2s"),
+    )
+    settings = Settings.load([]).model_copy(update={"slo_classes": classes})
+    assert render_policy(settings).splitlines() == [
+        "class    match                                 ttft    itl    stall  e2e  objective",
+        "gold     model=llama-* path=/v1/* x-tier=gold  1500ms  -      -      1m   0.999",
+        "any      everything                            -       -      2s     -    0.95",
+        "default  everything else                       500ms   100ms  -      -    0.95",
+    ]

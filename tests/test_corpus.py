@@ -1,0 +1,122 @@
+"""Stream bodies with the answers that a correct reader finds; see corpus/README.md."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from goodput_proxy.stream import Api, make_dialect
+from goodput_proxy.stream.events import (
+    ErrorEvent,
+    Event,
+    FinishEvent,
+    TerminatorEvent,
+    TokenEvent,
+    UnclassifiedEvent,
+)
+from goodput_proxy.stream.framing import SseFramer
+from goodput_proxy.timeline import End, Outcome, Timeline, TokenSource
+
+CORPUS = Path(__file__).parent / "corpus"
+CASES = sorted(path.stem for path in CORPUS.glob("*.sse"))
+
+
+@dataclass
+class Reading:
+    """Everything that a reader finds in one body."""
+
+    records: int = 0
+    events: list[tuple[int, Event]] = field(default_factory=list)  # with the record's index
+    timeline: Timeline = field(default_factory=lambda: Timeline(0, ()))
+
+
+def read(reads: list[bytes], request: dict[str, Any]) -> Reading:
+    """Frame and classify a body that arrives in these reads; the n-th record comes at n ns."""
+    reading = Reading()
+    reading.timeline.streamed = True
+    framer = SseFramer()
+    dialect = make_dialect(
+        Api.CHAT, generates=request.get("max_tokens") != 0, echo=bool(request.get("echo"))
+    )
+    batches = [framer.feed(piece) for piece in reads]
+    for record in [record for batch in [*batches, framer.finish()] for record in batch]:
+        index = reading.records
+        for event in dialect.read(record):
+            reading.events.append((index, event))
+            reading.timeline.add(event, index)
+        if record.data is not None:
+            reading.records += 1
+    return reading
+
+
+def cut(body: bytes) -> list[list[bytes]]:
+    """Return ways to cut a body: whole, in single bytes, and once at every position."""
+    single = [body[i : i + 1] for i in range(len(body))]
+    return [[body], single, *([body[:i], body[i:]] for i in range(len(body)))]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_corpus(name: str) -> None:
+    """Every body gives its expected answers under every split."""
+    body = (CORPUS / f"{name}.sse").read_bytes()
+    expected = json.loads((CORPUS / f"{name}.json").read_text())
+    whole = read([body], expected["request"])
+    tokens = [(i, e) for i, e in whole.events if isinstance(e, TokenEvent)]
+    finishes = [e.reason for _, e in whole.events if isinstance(e, FinishEvent)]
+    errors = [(i, e) for i, e in whole.events if isinstance(e, ErrorEvent)]
+
+    assert expected["records"] == whole.records
+    assert expected["token_events"] == len(tokens)
+    assert expected["first_token_event_index"] == (tokens[0][0] if tokens else None)
+    assert ([expected["finish"]] if expected["finish"] else []) == finishes
+    assert not [e for _, e in whole.events if isinstance(e, UnclassifiedEvent)]
+    check_error(expected["error"], errors)
+    check_count(expected, whole.timeline)
+    check_outcome(expected, whole)
+    for reads in cut(body):
+        assert whole.events == read(reads, expected["request"]).events
+
+
+def check_error(expected: Any, errors: list[tuple[int, ErrorEvent]]) -> None:
+    """Compare the error that the body reports, if any."""
+    if expected is None:
+        assert errors == []
+        return
+    ((index, error),) = errors
+    assert expected["type"] == error.type
+    assert expected["code"] == error.code
+    if expected["event_index"] is not None:
+        assert expected["event_index"] == index
+
+
+def check_count(expected: dict[str, Any], timeline: Timeline) -> None:
+    """Compare the number of output tokens and where it came from."""
+    record = timeline.record(status=200, end=End.CLEAN, end_ns=99, last_byte_ns=99)
+    if expected["output_tokens"] is None:
+        assert TokenSource.EVENTS is record.token_source
+    else:
+        assert expected["output_tokens"] == record.output_tokens
+        assert expected["output_tokens_source"] == record.token_source
+
+
+def check_outcome(expected: dict[str, Any], reading: Reading) -> None:
+    """Compare what became of the request by the corpus's own table."""
+    terminators = [e for _, e in reading.events if isinstance(e, TerminatorEvent)]
+    record = reading.timeline.record(
+        status=200,
+        end=End.CLEAN,
+        end_ns=99,
+        last_byte_ns=99,
+        generates=expected["request"].get("max_tokens") != 0,
+    )
+    assert (expected["terminated"] == "done_sentinel") == bool(terminators)
+    if expected["error"]:
+        assert Outcome.STREAM_ERROR is record.outcome
+    elif expected["terminated"] == "eof_without_terminator":
+        assert Outcome.TRUNCATED is record.outcome
+    else:
+        assert Outcome.OK is record.outcome

@@ -1,0 +1,297 @@
+"""The border: what the meter makes of a response, and that it can break without harm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from goodput_proxy import tap as tap_module
+from goodput_proxy.metrics import Metrics
+from goodput_proxy.settings import Settings
+from goodput_proxy.slo import build_policy
+from goodput_proxy.stream import Api
+from goodput_proxy.stream.choices import ChoicesDialect
+from goodput_proxy.stream.framing import SseFramer
+from goodput_proxy.tap import InferenceHead, Tap, TapQueue
+from goodput_proxy.timeline import End, Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MS = 1_000_000
+SSE = "text/event-stream; charset=utf-8"
+ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
+TOKEN = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+STOP = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+UNARY = (
+    b'{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}],'
+    b'"usage":{"prompt_tokens":3,"completion_tokens":2}}'
+)
+
+
+class Meter:
+    """A tap with the real metrics around it."""
+
+    def __init__(self, body: bytes = b'{"model":"m"}') -> None:
+        settings = Settings.model_validate(
+            {"slo_classes": [{"name": "long", "match": {"model": "long*"}, "ttft": "9s"}]}
+        )
+        policy = build_policy(settings)
+        self.metrics = Metrics(policy, 32)
+        head = InferenceHead(Api.CHAT, "/v1/chat/completions", (), 0)
+        self.tap = Tap(head, policy, self.metrics, settings.limits)
+        self.tap.ask(body)
+
+    def play(
+        self,
+        *body: tuple[int, bytes],
+        status: int = 200,
+        content_type: str = SSE,
+        encoding: str = "",
+        end: End = End.CLEAN,
+    ) -> None:
+        """Let a response pass whose reads come at these milliseconds."""
+        self.tap.begin(status, content_type, encoding)
+        for at_ms, data in body:
+            self.tap.feed(data, at_ms * MS)
+        self.tap.finish(end, 1000 * MS)
+
+    def counts(self, metric: str) -> dict[tuple[str, ...], float]:
+        """Return the samples of a counter that are not zero, by their label values."""
+        return {
+            tuple(sample.labels.values()): sample.value
+            for family in self.metrics.registry.collect()
+            for sample in family.samples
+            if sample.name == metric and sample.value
+        }
+
+    @property
+    def verdicts(self) -> dict[tuple[str, ...], float]:
+        """The verdict counter."""
+        return self.counts("goodput_requests_total")
+
+    @property
+    def errors(self) -> dict[tuple[str, ...], float]:
+        """The meter's own errors."""
+        return self.counts("goodput_tap_errors_total")
+
+
+def verdict(name: str, cause: str = "", slo: str = "default", model: str = "m") -> Any:
+    """Return the verdict counter's samples after exactly one request."""
+    return {("chat", model, slo, name, cause): 1.0}
+
+
+def test_a_stream_is_timed_and_judged() -> None:
+    """The whole chain from bytes to metrics, with exact times."""
+    meter = Meter()
+    meter.play((5, ROLE), (200, TOKEN), (220, TOKEN), (240, TOKEN + STOP), (250, DONE))
+
+    assert verdict("good") == meter.verdicts
+    assert meter.errors == {}
+    assert meter.counts("goodput_time_to_first_token_seconds_sum") == {("m", "default"): 0.2}
+    assert meter.counts("goodput_inter_token_latency_seconds_sum") == {("m", "default"): 0.02}
+    assert meter.counts("goodput_inter_chunk_latency_seconds_count") == {("m", "default"): 2.0}
+    assert meter.counts("goodput_request_duration_seconds_sum") == {("m", "default"): 0.24}
+    assert meter.counts("goodput_output_tokens_total") == {("m", "default", "good"): 3.0}
+
+
+def test_a_late_first_token_is_slow() -> None:
+    """The role record does not stop the clock of TTFT."""
+    meter = Meter()
+    meter.play((5, ROLE), (501, TOKEN), (510, STOP + DONE))
+
+    assert verdict("slow", "ttft") == meter.verdicts
+    assert meter.counts("goodput_slo_violations_total") == {("m", "default", "ttft"): 1.0}
+
+
+def test_the_class_follows_the_model() -> None:
+    """The limits are those of the class that the request's body leads to."""
+    meter = Meter(b'{"model":"long-context"}')
+    meter.play((5, ROLE), (8000, TOKEN), (8001, STOP + DONE))
+
+    assert verdict("good", slo="long", model="long-context") == meter.verdicts
+
+
+def test_an_answer_in_one_piece() -> None:
+    """An unstreamed answer has no TTFT: it can be partly good at best."""
+    meter = Meter()
+    meter.play((20, UNARY[:30]), (30, UNARY[30:]), content_type="application/json")
+
+    assert verdict("good_partial") == meter.verdicts
+    assert meter.errors == {}
+    assert meter.counts("goodput_output_tokens_total") == {("m", "default", "good_partial"): 2.0}
+    assert meter.counts("goodput_input_tokens_total") == {("m", "default", "good_partial"): 3.0}
+    assert meter.counts("goodput_request_duration_seconds_sum") == {("m", "default"): 0.03}
+
+
+def test_an_answer_that_is_too_large_to_read() -> None:
+    """An oversize answer is judged by its bytes, and the meter says what it missed."""
+    meter = Meter()
+    meter.play((9, b"{" + b" " * 600_000), content_type="application/json")
+
+    assert verdict("good_partial") == meter.verdicts
+    assert meter.errors == {("oversize_body",): 1.0}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "encoding", "reason"),
+    [(SSE, "gzip", "content_encoding"), ("audio/wav", "", "content_type")],
+)
+def test_bodies_that_are_not_looked_into(content_type: str, encoding: str, reason: str) -> None:
+    """What cannot be read is measured to its last byte only, and the meter says why."""
+    meter = Meter()
+    meter.play((9, b"\x1f\x8b\x00"), content_type=content_type, encoding=encoding)
+
+    assert verdict("good_partial") == meter.verdicts
+    assert {(reason,): 1.0} == meter.errors
+
+
+def test_garbage_that_claims_to_be_a_stream() -> None:
+    """Garbage is an answer that never ended properly, and the meter says why."""
+    meter = Meter()
+    meter.play((5, b"data: not json\n\n"), (6, b"\x00\xff" * 100))
+
+    assert verdict("error", "truncated") == meter.verdicts
+    assert meter.errors == {("bad_json",): 1.0}
+
+
+def test_the_end_of_the_body_ends_its_last_record() -> None:
+    """A terminator without its blank line counts when the body ended cleanly."""
+    meter = Meter()
+    meter.play((5, TOKEN), (6, b"data: [DONE]"))
+
+    assert verdict("good_partial") == meter.verdicts
+
+
+def test_a_cut_body_does_not_end_its_last_record() -> None:
+    """A record that a reset cut is not read."""
+    meter = Meter()
+    meter.play((5, TOKEN), (6, b"data: [DONE]"), end=End.CUT)
+
+    assert verdict("error", "truncated") == meter.verdicts
+
+
+def test_a_status_is_a_verdict() -> None:
+    """An error status is judged by itself, whatever its body is."""
+    meter = Meter()
+    meter.play((5, b"<html>"), status=503, content_type="text/html")
+
+    assert verdict("error", "http_5xx") == meter.verdicts
+    assert meter.errors == {}
+
+
+def test_a_refused_model_takes_no_label() -> None:
+    """A model that the server refused is counted as `other`."""
+    meter = Meter()
+    meter.play((5, b"{}"), status=404, content_type="application/json")
+
+    assert verdict("client_error", "http_4xx", model="other") == meter.verdicts
+
+
+def test_no_response() -> None:
+    """An exchange that never had a response is judged all the same."""
+    meter = Meter()
+    meter.tap.finish(End.CONNECT_FAILED, MS)
+
+    assert verdict("error", "connect") == meter.verdicts
+
+
+def test_a_request_without_a_readable_body() -> None:
+    """An unreadable request falls into the default class of the unknown model."""
+    meter = Meter(b"")
+    meter.play((5, TOKEN + STOP + DONE))
+
+    assert verdict("good_partial", model="unknown") == meter.verdicts
+
+
+def test_a_control_call_is_not_judged() -> None:
+    """A request for no output is counted apart and never in the ratio."""
+    meter = Meter(b'{"model":"m","max_tokens":0}')
+    meter.play((5, STOP + DONE))
+
+    assert meter.verdicts == {}
+    assert meter.counts("goodput_passthrough_requests_total") == {("control",): 1.0}
+
+
+FUNCTIONS: list[tuple[type | Any, str]] = [
+    (tap_module, "read_ask"),
+    (tap_module, "make_dialect"),
+    (tap_module, "make_framer"),
+    (SseFramer, "feed"),
+    (SseFramer, "finish"),
+    (ChoicesDialect, "read"),
+    (Timeline, "add"),
+    (Timeline, "record"),
+    (tap_module, "judge"),
+    (Metrics, "admit"),
+    (Metrics, "_observe_latencies"),
+]
+
+
+@pytest.mark.parametrize(("owner", "name"), FUNCTIONS, ids=[name for _, name in FUNCTIONS])
+def test_a_fault_in_the_meter(
+    owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A meter that breaks once raises nothing, counts it, and still gives one verdict."""
+    broken = []
+    original = getattr(owner, name)
+
+    def fail_once(*arguments: Any, **keywords: Any) -> Any:
+        if not broken:
+            broken.append(name)
+            raise RuntimeError("secret of a user")
+        return original(*arguments, **keywords)
+
+    meter = Meter()
+    monkeypatch.setattr(owner, name, fail_once)
+    meter.tap.ask(b'{"model":"m"}')
+    meter.play((5, ROLE), (9, TOKEN), (10, TOKEN + STOP + DONE))
+
+    assert [name] == broken
+    assert sum(meter.verdicts.values()) == 1.0
+    assert meter.errors["internal",] == 1.0
+    assert "secret" not in "".join(capsys.readouterr())
+
+
+class Loop:
+    """The one method of an event loop that the queue needs."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[Callable[[], None]] = []
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Take note of a callback."""
+        self.callbacks.append(callback)
+
+
+def test_the_queue_waits_for_the_writes() -> None:
+    """Nothing looks at bytes before the loop runs its callbacks, once for all reads."""
+    meter, loop = Meter(), Loop()
+    queue = TapQueue(loop.call_soon, meter.metrics)
+    meter.tap.begin(200, SSE, "")
+    queue.put(meter.tap, TOKEN, 1 * MS)
+    queue.put(meter.tap, TOKEN + STOP, 2 * MS)
+    assert meter.counts("goodput_proxy_overhead_seconds_count") == {}
+
+    (callback,) = loop.callbacks
+    callback()
+    queue.drain()
+    meter.tap.finish(End.CLEAN, 3 * MS)
+
+    assert meter.counts("goodput_proxy_overhead_seconds_count") == {("token",): 2.0}
+    assert meter.counts("goodput_inter_chunk_latency_seconds_count") == {("m", "default"): 1.0}
+    assert verdict("good") == meter.verdicts
+
+
+def test_the_queue_starts_over() -> None:
+    """Each batch of reads asks for a callback of its own."""
+    meter, loop = Meter(), Loop()
+    queue = TapQueue(loop.call_soon, meter.metrics)
+    meter.tap.begin(200, SSE, "")
+    for _ in range(3):
+        queue.put(meter.tap, TOKEN, MS)
+        loop.callbacks[-1]()
+
+    assert len(loop.callbacks) == 3
