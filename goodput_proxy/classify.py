@@ -26,6 +26,7 @@ class Passthrough(StrEnum):
     """Why a request is outside the ratio; the value is the label `kind`."""
 
     CONTROL = "control"  # an inference path that was asked for no output
+    UNMEASURED = "unmeasured"  # inference that ended well while the meter was broken
     REFUSED = "refused"  # malformed: answered here and not forwarded
     OTHER = "other"
 

@@ -20,8 +20,8 @@ import structlog
 from .classify import Ask, BodyCopy, Passthrough, read_ask
 from .slo import judge
 from .stream import make_dialect, make_framer
-from .stream.events import UnclassifiedEvent
-from .timeline import End, Timeline
+from .stream.events import TokenEvent, UnclassifiedEvent
+from .timeline import End, Outcome, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,21 +194,28 @@ class Tap:
         self._count(record)
 
     def _judge_unmeasured(self, end: End, end_ns: int) -> None:
-        """Count a request whose meter broke by what the data path knows of it."""
+        """Count a request whose meter broke by what the data path alone knows of it.
+
+        An answer that ended well was not measured: to call it good would show a broken meter as
+        goodput, so it is counted apart.
+        """
         timeline = Timeline(self._head.t0_ns, ())
-        timeline.add(UnclassifiedEvent("unmeasured"), end_ns)
+        timeline.add(TokenEvent(), self._head.t0_ns)
         record = timeline.record(
             status=self._status, end=end, end_ns=end_ns, last_byte_ns=self._last_byte_ns
         )
-        self._count(record)
+        if record.outcome is Outcome.OK:
+            self._metrics.passthrough(Passthrough.UNMEASURED)
+        else:
+            self._count(record)
 
     def _count(self, record: RequestRecord) -> None:
-        if self._ask.generates:
-            slo = self._find_class()
-            judgement = judge(record, slo.limits)
-            self._metrics.observe(self._head.api, self._ask.model, slo, record, judgement)
-        else:
+        if not self._ask.generates:
             self._metrics.passthrough(Passthrough.CONTROL)
+            return
+        slo = self._find_class()
+        judgement = judge(record, slo.limits)
+        self._metrics.observe(self._head.api, self._ask.model, slo, record, judgement)
 
 
 class TapQueue:

@@ -230,12 +230,9 @@ FUNCTIONS: list[tuple[type | Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("owner", "name"), FUNCTIONS, ids=[name for _, name in FUNCTIONS])
-def test_a_fault_in_the_meter(
-    owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A meter that breaks once raises nothing, counts it, and still gives one verdict."""
-    broken = []
+def break_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[str]:
+    """Make a function raise at its first call; return the list that notes it."""
+    broken: list[str] = []
     original = getattr(owner, name)
 
     def fail_once(*arguments: Any, **keywords: Any) -> Any:
@@ -244,15 +241,34 @@ def test_a_fault_in_the_meter(
             raise RuntimeError("secret of a user")
         return original(*arguments, **keywords)
 
-    meter = Meter()
     monkeypatch.setattr(owner, name, fail_once)
+    return broken
+
+
+@pytest.mark.parametrize(("owner", "name"), FUNCTIONS, ids=[name for _, name in FUNCTIONS])
+def test_a_fault_in_the_meter(
+    owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A meter that breaks raises nothing, and what it did not measure is not called good."""
+    meter = Meter()
+    broken = break_once(monkeypatch, owner, name)
     meter.tap.ask(b'{"model":"m"}')
     meter.play((5, ROLE), (9, TOKEN), (10, TOKEN + STOP + DONE))
 
-    assert [name] == broken
-    assert sum(meter.verdicts.values()) == 1.0
-    assert meter.errors["internal",] == 1.0
+    assert broken == [name]
+    assert meter.verdicts == {}
+    assert meter.counts("goodput_passthrough_requests_total") == {("unmeasured",): 1.0}
+    assert meter.errors == {("internal",): 1.0}
     assert "secret" not in "".join(capsys.readouterr())
+
+
+def test_a_failed_request_of_a_broken_meter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the data path knows by itself is judged without the meter."""
+    meter = Meter()
+    break_once(monkeypatch, SseFramer, "feed")
+    meter.play((5, TOKEN), end=End.CUT)
+
+    assert meter.verdicts == verdict("error", "truncated")
 
 
 class Loop:
