@@ -102,7 +102,6 @@ type: $(DEV) ## mypy --strict
 test-fast: $(DEV) ## pytest up to the first failure, without coverage (ARGS=...)
 	$(BIN)/pytest --exitfirst --quiet $(ARGS)
 
-# `coverage combine` gathers what processes that the tests start have left.
 .PHONY: coverage
 coverage: $(DEV) ## pytest, then: the pure core at 100 % of its branches, all at 95 %
 	@$(BIN)/coverage erase

@@ -194,7 +194,6 @@ class Proxy:
             self._metrics.passthrough(Passthrough.OTHER)
             return
         self._metrics.in_flight.dec()
-        self._queue.drain()
         tap.finish(relay.end, monotonic_ns())
 
 

@@ -146,8 +146,14 @@ class Relay:
             self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:  # chunks that came whole leave whole
             self._transport.write(b"".join([b"%x\r\n%b\r\n" % (len(p), p) for p in pieces]))
-        if self.tap is not None:
-            self._queue.put(self.tap, data, now_ns)
+        if self.tap is not None and self.tap.feed(data, now_ns):
+            self._queue.put(self.tap, now_ns)
+
+    def on_chunk(self, chunk: bytes, data: bytes, now_ns: int) -> None:
+        """Pass on a read that is one whole chunk, as it is; then show its data to the tap."""
+        self._transport.write(chunk if self._chunked else data)
+        if self.tap is not None and self.tap.feed(data, now_ns):
+            self._queue.put(self.tap, now_ns)
 
     def on_end(self, trailers: Headers) -> None:
         """Pass the clean end of the response on."""

@@ -19,7 +19,7 @@ import structlog
 
 from .classify import Ask, BodyCopy, Passthrough, read_ask
 from .slo import judge
-from .stream import make_dialect, make_framer
+from .stream import make_dialect, make_reader
 from .stream.events import TokenEvent, UnclassifiedEvent
 from .timeline import End, Outcome, Timeline
 
@@ -31,10 +31,16 @@ if TYPE_CHECKING:
     from .settings import LimitSettings
     from .slo import Policy, SloClass
     from .stream import Api, Dialect
-    from .stream.framing import Framer, Record
+    from .stream.events import Event
+    from .stream.reader import StreamReader
     from .timeline import RequestRecord
 
 _log = structlog.get_logger()
+
+
+# A stream's reads are looked at when there are so many, or one is so large, or it has ended.
+_BATCH_READS = 32
+_BATCH_READ_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +66,19 @@ class Tap:
     __slots__ = (
         "_answer",
         "_ask",
+        "_batch_reads",
         "_broken",
         "_head",
         "_last_byte_ns",
         "_limits",
         "_metrics",
         "_policy",
+        "_reads",
         "_slo",
         "_status",
         "_stream",
         "_timeline",
+        "_times_ns",
     )
 
     def __init__(
@@ -82,10 +91,13 @@ class Tap:
         self._ask = Ask()
         self._slo: SloClass | None = None  # found when first needed
         self._status: int | None = None
-        self._stream: tuple[Framer, Dialect] | None = None  # readers of a streamed answer
+        self._stream: StreamReader | None = None  # of a streamed answer
         self._answer: tuple[BodyCopy, Dialect] | None = None  # of an answer in one piece
         self._timeline = Timeline(head.t0_ns, metrics.icl_edges_ns)
         self._last_byte_ns: int | None = None
+        self._reads: list[bytes] = []  # forwarded and not yet looked at, with their times
+        self._times_ns: list[int] = []
+        self._batch_reads = 1
         self._broken = False
 
     def ask(self, body: bytes) -> None:
@@ -97,13 +109,22 @@ class Tap:
         self._status = status
         self._guard(self._choose_reader, content_type, content_encoding)
 
-    def feed(self, data: bytes, now_ns: int) -> None:
-        """Look at body bytes that were read at `now_ns` and have been forwarded."""
-        self._last_byte_ns = now_ns
-        self._guard(self._read_response, data, now_ns)
+    def feed(self, data: bytes, now_ns: int) -> bool:
+        """Take body bytes that were read at `now_ns`; return whether it is time to look at them.
+
+        The first read is looked at alone, later ones in batches whose tokens share the cost.
+        """
+        self._reads.append(data)
+        self._times_ns.append(now_ns)
+        return len(self._reads) == self._batch_reads or len(data) > _BATCH_READ_BYTES
+
+    def digest(self) -> None:
+        """Look at the bytes that are held."""
+        self._guard(self._read_response)
 
     def finish(self, end: End, end_ns: int) -> None:
         """Judge and count the request, when its exchange has ended."""
+        self.digest()
         self._guard(self._judge, end, end_ns)
         if self._broken:
             self._guard(self._judge_unmeasured, end, end_ns)
@@ -139,41 +160,44 @@ class Tap:
         self._metrics.admit(api, ask.model, self._find_class())
         dialect = make_dialect(api, generates=ask.generates, echo=ask.echo)
         media_type = content_type.partition(";")[0].strip().lower()
-        framer = make_framer(media_type, limits.record_bytes)
+        reader = make_reader(media_type, dialect, limits.record_bytes)
         if content_encoding not in {"", "identity"}:
             self._skip("content_encoding")
-        elif framer is not None:
-            self._stream = framer, dialect
+        elif reader is not None:
+            self._stream = reader
             self._timeline.streamed = True
         elif media_type == "application/json":
             self._answer = BodyCopy(limits.body_copy_bytes), dialect
         else:
             self._skip("content_type")
 
-    def _read_response(self, data: bytes, now_ns: int) -> None:
+    def _read_response(self) -> None:
+        reads, times_ns = self._reads, self._times_ns
+        if not reads:
+            return
+        self._reads, self._times_ns = [], []
+        self._batch_reads = _BATCH_READS
+        self._last_byte_ns = times_ns[-1]
         if self._stream is not None:
-            framer, dialect = self._stream
-            self._read_records(framer.feed(data), dialect, now_ns)
+            for begin, end, events in self._stream.read(reads):
+                self._timeline.add_run(events, times_ns[begin:end])
         elif self._answer is not None:
-            self._answer[0].add(data)
-
-    def _read_records(self, records: list[Record], dialect: Dialect, now_ns: int) -> None:
-        for record in records:
-            for event in dialect.read(record):
-                self._timeline.add(event, now_ns)
+            for data in reads:
+                self._answer[0].add(data)
 
     def _read_end(self, now_ns: int) -> None:
         """Read what is readable only now that the body has ended cleanly."""
+        events: list[Event] = []
         if self._stream is not None:
-            framer, dialect = self._stream
-            self._read_records(framer.finish(), dialect, now_ns)
+            events = self._stream.finish()
         elif self._answer is not None:
             body, dialect = self._answer
             if body.overflowed:
                 self._skip("oversize_body")
-                return
-            for event in dialect.read_unary(body.take()):
-                self._timeline.add(event, now_ns)
+            else:
+                events = dialect.read_unary(body.take())
+        for event in events:
+            self._timeline.add(event, now_ns)
 
     def _skip(self, reason: str) -> None:
         """Measure no more than the last byte, and say why."""
@@ -219,34 +243,31 @@ class Tap:
 
 
 class TapQueue:
-    """Feed taps after the event loop has written, once per loop iteration.
+    """Let taps look at their bytes after the event loop has written.
 
     Args:
         call_soon: the event loop's.
         metrics: where the delay between read and write is counted.
     """
 
-    __slots__ = ("_call_soon", "_items", "_metrics")
+    __slots__ = ("_call_soon", "_due", "_metrics")
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], object], metrics: Metrics) -> None:
         self._call_soon = call_soon
         self._metrics = metrics
-        self._items: list[tuple[Tap, bytes, int]] = []
+        self._due: list[tuple[Tap, int]] = []
 
-    def put(self, tap: Tap, data: bytes, now_ns: int) -> None:
-        """Queue body bytes that were read at `now_ns` and handed to the client's transport."""
-        if not self._items:
-            self._call_soon(self.drain)
-        self._items.append((tap, data, now_ns))
+    def put(self, tap: Tap, now_ns: int) -> None:
+        """Queue a tap whose newest bytes were read at `now_ns` and handed to the transport."""
+        if not self._due:
+            self._call_soon(self._drain)
+        self._due.append((tap, now_ns))
 
-    def drain(self) -> None:
-        """Feed everything that is queued."""
-        items = self._items
-        if not items:
-            return
-        self._items = []
-        # uvloop flushes its writes between the reads and the callbacks of an iteration. All
-        # reads of the iteration are charged with the age of the oldest: an upper bound.
-        self._metrics.overhead("token", monotonic_ns() - items[0][2], times=len(items))
-        for tap, data, now_ns in items:
-            tap.feed(data, now_ns)
+    def _drain(self) -> None:
+        # uvloop flushes its writes between an iteration's reads and its callbacks: by now the
+        # newest read of each tap is with the kernel. One read of a batch is sampled.
+        due, self._due = self._due, []
+        written_ns = monotonic_ns()
+        for tap, read_ns in due:
+            self._metrics.overhead("token", written_ns - read_ns)
+            tap.digest()

@@ -186,7 +186,7 @@ class Timeline:
         """Take one event of a record that was complete at `now_ns`."""
         match event:
             case TokenEvent():
-                self._add_token(event, now_ns)
+                self._add_tokens(event, [now_ns])
             case FinishEvent():
                 self._choice(event.choice).finish = event.reason
             case CounterEvent():
@@ -200,6 +200,15 @@ class Timeline:
                 self._error = True
             case UnclassifiedEvent(reason):
                 self._unclassified[reason] = self._unclassified.get(reason, 0) + 1
+
+    def add_run(self, events: list[Event], times_ns: list[int]) -> None:
+        """Take events that came as often as there are times, each time all of them."""
+        if len(events) == 1 and isinstance(events[0], TokenEvent):
+            self._add_tokens(events[0], times_ns)
+            return
+        for now_ns in times_ns:
+            for event in events:
+                self.add(event, now_ns)
 
     def record(
         self,
@@ -256,21 +265,24 @@ class Timeline:
             choice = self._choices[index] = _Choice()
         return choice
 
-    def _add_token(self, event: TokenEvent, now_ns: int) -> None:
-        choice = self._choices.get(event.choice) or self._choice(event.choice)
-        choice.events += 1
-        if event.ids or event.logprobs:
-            choice.ids += event.ids
-            choice.logprobs += event.logprobs
+    def _add_tokens(self, event: TokenEvent, times_ns: list[int]) -> None:
+        choice = self._choice(event.choice)
+        choice.events += len(times_ns)
+        choice.ids += event.ids * len(times_ns)
+        choice.logprobs += event.logprobs * len(times_ns)
         if choice.first_ns < 0:
-            choice.first_ns = choice.last_ns = now_ns
-        elif not event.hidden:
-            gap_ns = now_ns - choice.last_ns
-            choice.last_ns = now_ns
-            self._counts[bisect_left(self._edges_ns, gap_ns)] += 1
-            self._gap_sum_ns += gap_ns
-            if gap_ns > self._stall_ns:  # noqa: PLR1730 -- `max` takes twice as long
-                self._stall_ns = gap_ns
+            choice.first_ns = choice.last_ns = times_ns[0]
+            times_ns = times_ns[1:]
+        if event.hidden:
+            return
+        last_ns, edges_ns, counts = choice.last_ns, self._edges_ns, self._counts
+        for now_ns in times_ns:
+            gap_ns = now_ns - last_ns
+            last_ns = now_ns
+            counts[bisect_left(edges_ns, gap_ns)] += 1
+            self._stall_ns = max(self._stall_ns, gap_ns)
+        self._gap_sum_ns += last_ns - choice.last_ns
+        choice.last_ns = last_ns
 
     def _add_usage(self, event: UsageEvent) -> None:
         if event.output_tokens is not None:

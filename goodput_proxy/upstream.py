@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+# Whole chunks by their length on the wire, up to what one read of a token stream holds: the size
+# line in its plainest spelling, and where the data ends. Two chunks never have one length.
+_WHOLE_CHUNKS = {
+    len(line) + size + 2: (line, len(line) + size)
+    for size in range(1, 2048)
+    for line in (b"%x\r\n" % size,)
+}
+_NO_CHUNK = (b"\n", 0)  # no size line begins with a line end
+
+
 class Sink(Protocol):
     """What takes a response; see `relay.Relay`."""
 
@@ -32,6 +42,9 @@ class Sink(Protocol):
 
     def on_body(self, pieces: list[bytes], now_ns: int) -> None:
         """Take the body bytes of one read."""
+
+    def on_chunk(self, chunk: bytes, data: bytes, now_ns: int) -> None:
+        """Take a read that is one whole chunk, framed and bare."""
 
     def on_end(self, trailers: Headers) -> None:
         """Take the clean end."""
@@ -49,6 +62,34 @@ class UpstreamConnection(asyncio.Protocol):
         max_head_bytes: larger response heads break the exchange.
         idle_s: seconds without progress after which an exchange is broken off.
     """
+
+    __slots__ = (
+        "_between_chunks",
+        "_body",
+        "_chunk_done",
+        "_complete",
+        "_count_failure",
+        "_framed",
+        "_head_bytes",
+        "_head_done",
+        "_headers",
+        "_held_bytes",
+        "_idle_check",
+        "_idle_s",
+        "_loop",
+        "_max_head_bytes",
+        "_method",
+        "_parser",
+        "_paused",
+        "_progress_ns",
+        "_reason",
+        "_reusable",
+        "_sink",
+        "_transport",
+        "_writable",
+        "idle_since_s",
+        "request_sent",
+    )
 
     def __init__(
         self,
@@ -76,7 +117,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._held_bytes = 0  # read since the parser last handed something over
         self._body: list[bytes] = []  # what the read at hand holds
         self._head_done = False
+        self._between_chunks = False  # the next byte begins a chunk of the final response
         self._framed = False  # whether the response's end is marked in its bytes
+        self._chunk_done = False  # the parser's last word was the end of a chunk
         self._complete = False
         self._reusable = False
         self.request_sent = False  # set by the proxy when all of the request was written
@@ -89,7 +132,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._sink = sink
         self._method = method
         self._reset_head()
-        self._head_done = self._framed = False
+        self._head_done = self._framed = self._between_chunks = False
         self._complete = self._reusable = self.request_sent = False
         self._progress_ns = monotonic_ns()
         self._idle_check = self._loop.call_later(self._idle_s, self._check_idle)
@@ -151,12 +194,22 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()  # a server that speaks unasked is out of step
             return
         self._progress_ns = now_ns
+        if self._between_chunks:
+            # The common read of a stream is one whole chunk. The parser has nothing to add to it
+            # and need not see it: it stands at the beginning of a chunk before and after.
+            line, end = _WHOLE_CHUNKS.get(len(data), _NO_CHUNK)
+            if data.startswith(line) and data.endswith(b"\r\n"):
+                sink.on_chunk(data, data[len(line) : end], now_ns)
+                return
         self._held_bytes += len(data)
         broken = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             broken = True
+        # Behind a complete chunk, whatever ends with a line end would be a further size line and
+        # have said so.
+        self._between_chunks = self._chunk_done and data.endswith(b"\r\n") and not broken
         if self._body:
             pieces, self._body = self._body, []
             self._held_bytes = 0
@@ -240,6 +293,14 @@ class UpstreamConnection(asyncio.Protocol):
             self._reusable = self._parser.should_keep_alive()
             self._parser = httptools.HttpResponseParser(self)
 
+    def on_chunk_header(self) -> None:
+        """Note that a chunk has begun."""
+        self._chunk_done = False
+
+    def on_chunk_complete(self) -> None:
+        """Note that a chunk has ended."""
+        self._chunk_done = not self._complete
+
     def on_body(self, data: bytes) -> None:
         """Take a contiguous piece of the body."""
         if self._complete:
@@ -249,6 +310,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Note that the final response is complete."""
+        self._chunk_done = False
         if self._head_done and not self._complete:
             self._complete = True
             self._reusable = self._parser.should_keep_alive()

@@ -218,7 +218,7 @@ def test_a_control_call_is_not_judged() -> None:
 FUNCTIONS: list[tuple[type | Any, str]] = [
     (tap_module, "read_ask"),
     (tap_module, "make_dialect"),
-    (tap_module, "make_framer"),
+    (tap_module, "make_reader"),
     (SseFramer, "feed"),
     (SseFramer, "finish"),
     (ChoicesDialect, "read"),
@@ -283,31 +283,43 @@ class Loop:
 
 
 def test_the_queue_waits_for_the_writes() -> None:
-    """Nothing looks at bytes before the loop runs its callbacks, once for all reads."""
+    """Nothing looks at bytes before the loop runs its callbacks, once for all taps."""
     meter, loop = Meter(), Loop()
     queue = TapQueue(loop.call_soon, meter.metrics)
     meter.tap.begin(200, SSE, "")
-    queue.put(meter.tap, TOKEN, 1 * MS)
-    queue.put(meter.tap, TOKEN + STOP, 2 * MS)
+    meter.tap.feed(b"", MS)
+    queue.put(meter.tap, 1)
+    queue.put(meter.tap, 2)
     assert meter.counts("goodput_proxy_overhead_seconds_count") == {}
 
     (callback,) = loop.callbacks
     callback()
-    queue.drain()
-    meter.tap.finish(End.CLEAN, 3 * MS)
+    queue.put(meter.tap, 3)
 
     assert meter.counts("goodput_proxy_overhead_seconds_count") == {("token",): 2.0}
-    assert meter.counts("goodput_inter_chunk_latency_seconds_count") == {("m", "default"): 1.0}
-    assert verdict("good") == meter.verdicts
+    assert len(loop.callbacks) == 2
 
 
-def test_the_queue_starts_over() -> None:
-    """Each batch of reads asks for a callback of its own."""
-    meter, loop = Meter(), Loop()
-    queue = TapQueue(loop.call_soon, meter.metrics)
+def test_reads_are_looked_at_in_batches() -> None:
+    """The first read is due at once, then every 32nd, and any that makes the batch large."""
+    meter = Meter()
     meter.tap.begin(200, SSE, "")
-    for _ in range(3):
-        queue.put(meter.tap, TOKEN, MS)
-        loop.callbacks[-1]()
+    due = []
+    for i in range(70):
+        if meter.tap.feed(TOKEN, i):
+            due.append(i)
+            meter.tap.digest()
 
-    assert len(loop.callbacks) == 3
+    assert due == [0, 32, 64]
+    assert meter.tap.feed(b":" * 20_000, 70)
+
+
+def test_what_is_held_is_bounded() -> None:
+    """A tap that is looked at when it asks for it holds little, whatever is read."""
+    meter = Meter()
+    meter.tap.begin(200, SSE, "")
+    for i in range(100):
+        if meter.tap.feed(b"x" * (500 if i % 3 else 5000), i):
+            meter.tap.digest()
+
+        assert sum(map(len, meter.tap._reads)) <= 32 * 512

@@ -8,15 +8,16 @@ A new API is one dialect file and one row of `_ENDPOINTS`; a new framing is one 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from .choices import ChoicesDialect
-from .framing import Framer, Record, SseFramer
+from .framing import SseFramer
+from .reader import Dialect, StreamReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .events import Event
+    from .framing import Framer
 
 
 class Api(StrEnum):
@@ -24,16 +25,6 @@ class Api(StrEnum):
 
     CHAT = "chat"
     COMPLETIONS = "completions"
-
-
-class Dialect(Protocol):
-    """Turn records of one response into events; never raises, knows no time."""
-
-    def read(self, record: Record) -> list[Event]:
-        """Return what one record of a stream says."""
-
-    def read_unary(self, body: bytes) -> list[Event]:
-        """Return what an answer that is not streamed says."""
 
 
 # Longest suffix first: every chat path also ends with `/completions`.
@@ -55,16 +46,16 @@ def find_api(path: str) -> Api | None:
     return None
 
 
-def make_framer(content_type: str, max_record_bytes: int) -> Framer | None:
-    """Return a framer for a response's media type, None when the type is not a stream."""
-    make = _FRAMERS.get(content_type.partition(";")[0].strip().lower())
-    return make(max_record_bytes) if make is not None else None
+def make_reader(media_type: str, dialect: Dialect, max_record_bytes: int) -> StreamReader | None:
+    """Return a reader for a response of this media type, None when the type is not a stream."""
+    make_framer = _FRAMERS.get(media_type)
+    return StreamReader(make_framer(max_record_bytes), dialect) if make_framer else None
 
 
 def make_dialect(api: Api, *, generates: bool, echo: bool) -> Dialect:
-    """Return a reader for one response of `api`."""
+    """Return what understands one response of `api`."""
     # Completions put the echo and the first token into one record: that record is a token.
     return ChoicesDialect(generates=generates, echo_record=echo and api is Api.CHAT)
 
 
-__all__ = ["Api", "Dialect", "find_api", "make_dialect", "make_framer"]
+__all__ = ["Api", "Dialect", "find_api", "make_dialect", "make_reader"]

@@ -40,6 +40,10 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 class Framer(Protocol):
     """Cut a body into records, incrementally."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether the next byte begins a record, and is not the first of the body."""
+
     def feed(self, data: bytes) -> list[Record]:
         """Return the records that `data` completed, oldest first."""
 
@@ -58,6 +62,11 @@ class SseFramer:
         self._overflow = False  # that block is oversize: only its end is still awaited
         self._after_cr = False  # the last read ended with CR: an LF that follows belongs to it
         self._first = True  # no block has ended yet: a BOM may lead it
+
+    @property
+    def idle(self) -> bool:
+        """Whether the next byte begins a block, and is not the first of the body."""
+        return not (self._pending or self._first or self._after_cr)
 
     def feed(self, data: bytes) -> list[Record]:
         """Return the records that `data` completed, oldest first."""

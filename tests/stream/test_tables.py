@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from goodput_proxy.stream import Api, find_api, make_dialect, make_framer
-from goodput_proxy.stream.framing import Record, SseFramer
+from goodput_proxy.stream import Api, find_api, make_dialect, make_reader
+from goodput_proxy.stream.framing import Record
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,10 @@ def test_paths_match_by_suffix(path: str, api: Api | None) -> None:
 
 def test_media_types() -> None:
     """Only event streams are framed."""
-    assert isinstance(make_framer("text/event-stream", 1000), SseFramer)
-    assert make_framer("application/json", 1000) is None
+    dialect = make_dialect(Api.CHAT, generates=True, echo=False)
+
+    assert make_reader("text/event-stream", dialect, 1000) is not None
+    assert make_reader("application/json", dialect, 1000) is None
 
 
 def test_echo_is_a_record_of_its_own_in_chat_only() -> None:
