@@ -98,6 +98,10 @@ format: $(DEV) ## ruff: repair what can be repaired, then format
 type: $(DEV) ## mypy --strict
 	$(BIN)/mypy
 
+.PHONY: docs
+docs: $(DEV) ## write the generated parts of docs/ anew
+	$(BIN)/python tools/docs.py
+
 .PHONY: test-fast
 test-fast: $(DEV) ## pytest up to the first failure, without coverage (ARGS=...)
 	$(BIN)/pytest --exitfirst --quiet $(ARGS)

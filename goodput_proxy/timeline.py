@@ -40,7 +40,6 @@ from .stream.events import (
     FinishEvent,
     TerminatorEvent,
     TokenEvent,
-    UnclassifiedEvent,
     UsageEvent,
 )
 
@@ -198,8 +197,9 @@ class Timeline:
                 self._terminated = True
             case ErrorEvent():
                 self._error = True
-            case UnclassifiedEvent(reason):
-                self._unclassified[reason] = self._unclassified.get(reason, 0) + 1
+            case _:
+                known = self._unclassified.get(event.reason, 0)
+                self._unclassified[event.reason] = known + 1
 
     def add_run(self, events: list[Event], times_ns: list[int]) -> None:
         """Take events that came as often as there are times, each time all of them."""

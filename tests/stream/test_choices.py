@@ -114,6 +114,11 @@ def test_logprobs_count_tokens(logprobs: Any) -> None:
     assert [TokenEvent(logprobs=1)] == read(chunk({"content": "a"}, logprobs=logprobs))
 
 
+def test_empty_lists_are_no_evidence() -> None:
+    """Fields that are there and hold nothing prove nothing."""
+    assert read(chunk({"content": ""}, token_ids=[], logprobs={"content": []})) == []
+
+
 def test_an_invisible_end_token_is_hidden() -> None:
     """A closing record whose only evidence is an id is marked as hidden."""
     assert [TokenEvent(ids=1, hidden=True), FinishEvent(0, "stop")] == read(
