@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TTFT_LIMIT_S = 2.0
 BUSY, IDLE = 0.2, 0.1  # shares of one processor; the server alone would take a whole one
 STOPS_WITHIN_S = 1.0
+TRIES = 3
 # Above the server's own limit for an idle connection (uvicorn: 5 s), which the pool may run into.
 DRAINS_WITHIN_S = 10.0
 
@@ -102,25 +103,47 @@ def depart(site: Site, url: str) -> Departure:
         closed = observe.settles(lambda: not observe.connections(port), STOPS_WITHIN_S)
         time.sleep(0.1)
         idle = observe.cpu_share(pid, 0.5)
-    with traffic.Stream(site.server.url, CHAT, chat(5)) as following:
-        following_s = following.content(1)
+    return Departure(busy, idle, closed, wait_for_turn(site))
+
+
+def wait_for_turn(site: Site) -> float:
+    """Ask the server itself for a short stream; give the age of its first token.
+
+    It answers one request at a time, so this is how long it was still busy with the one before.
+    """
+    with traffic.Stream(site.server.url, CHAT, chat(40)) as following:
+        age_s = following.content(1)
         following.rest()
-    return Departure(busy, idle, closed, following_s)
+    return age_s
 
 
 def check_leaving(site: Site) -> None:
-    """A client that leaves a stream stops the generation, directly and through the proxy alike."""
-    direct = depart(site, site.server.url)
-    site.report.check(direct.stopped(), "client leaves, no proxy (control)", str(direct))
-    with site.counting() as moved:
-        through = depart(site, site.proxy.url)
-        site.expect("cancelled", "client", left=True)
-        verdicts = moved().by("goodput_requests_total", "verdict", "cause")
-    site.report.check(
-        through.stopped() and verdicts == {("cancelled", "client"): 1},
-        "client leaves, through the proxy",
-        f"{through}; {words(verdicts)}",
-    )
+    """A client that leaves a stream stops the generation, directly and through the proxy alike.
+
+    The connection must be closed at once every time. The server, though, now and then generates on
+    without any proxy too: its stream stops when it is waiting for the next token as the client
+    leaves, and is forgotten when it is just writing one (2 of 400 departures, measured directly).
+    Hence as many tries for the proxy as for the control experiment.
+    """
+    for name, url in (("no proxy (control)", site.server.url), ("through proxy", site.proxy.url)):
+        with site.counting() as moved:
+            tries: list[Departure] = []
+            while len(tries) < TRIES and not (tries and tries[-1].stopped()):
+                tries.append(depart(site, url))
+                if url == site.proxy.url:
+                    site.expect("cancelled", "client", left=True)
+            verdicts = moved().by("goodput_requests_total", "verdict", "cause")
+        due = {("cancelled", "client"): len(tries)} if url == site.proxy.url else {}
+        missed = len(tries) - 1
+        site.report.check(
+            tries[-1].stopped()
+            and all(each.closed_s is not None for each in tries)
+            and verdicts == due,
+            f"client leaves, {name}",
+            f"{tries[-1]}"
+            + (f"; the server missed {missed} before: {tries[0]}" if missed else "")
+            + (f"; {words(verdicts)}" if verdicts else ""),
+        )
 
 
 def check_leaving_unary(site: Site) -> None:
@@ -135,9 +158,7 @@ def check_leaving_unary(site: Site) -> None:
         traffic.send_and_leave(url, CHAT, chat(1000, stream=False), after_s=0.2)
         closed = observe.settles(lambda: not observe.connections(port), STOPS_WITHIN_S)
         busy = observe.cpu_share(pid, 0.3)
-        with traffic.Stream(site.server.url, CHAT, chat(5)) as following:
-            following_s = following.content(1)
-            following.rest()
+        following_s = wait_for_turn(site)
         site.report.check(
             closed is not None,
             f"client leaves, unary, {name}",
