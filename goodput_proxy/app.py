@@ -164,6 +164,8 @@ class App:
     async def _close(self) -> None:
         if self._lag_probe is not None:
             self._lag_probe.cancel()
+        if self._listener is not None:
+            await self._listener.cut()
         if self._traffic is not None:
             await self._traffic.cleanup()
         if self._pool is not None:

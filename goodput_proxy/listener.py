@@ -9,6 +9,7 @@ written by the relay, so what handlers return has nothing left to send.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, cast
@@ -21,8 +22,6 @@ from .heads import error_body, response_head
 from .proxy import Request
 
 if TYPE_CHECKING:
-    import asyncio
-
     from aiohttp import StreamReader
 
     from .proxy import Proxy
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 # aiohttp reads on for this long after an answer that came before the end of the upload, so
 # that the client can read the answer before it is reset.
 _LINGER_S = 2.0
+# A handler that is cancelled has nothing to wait for; this bounds one that does all the same.
+_CUT_S = 1.0
 # Per request; the parser pauses the client at twice as much.
 _READ_BUFFER_BYTES = 64 * 1024
 
@@ -78,6 +79,11 @@ class ClientConnection(RequestHandler):
     def idle(self) -> bool:
         """Whether no request waits or is under way here."""
         return self._waiter is not None and not self._messages
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """What handles the requests of this connection, as long as it is open."""
+        return self._task_handler
 
     def follow(self, relay: Relay | None) -> None:
         """Let flow control concern this relay from now on."""
@@ -178,6 +184,18 @@ class Listener(web.Server):
         for connection in self.connections:
             if cast("ClientConnection", connection).idle:
                 connection.force_close()
+
+    async def cut(self) -> None:
+        """End every connection, and the requests that still run there.
+
+        aiohttp's `shutdown` would wait first, with streams going on, and then close a connection
+        before its handler: that could not tell our own deadline from a client that left.
+        """
+        tasks = [task for c in self.connections if (task := cast("ClientConnection", c).task)]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CUT_S)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = cast("ClientConnection", request.protocol)

@@ -83,7 +83,7 @@ class UpstreamPool:
         except TimeoutError:
             self._count_failure("connect_timeout")
             raise UpstreamError(End.TIMED_OUT, "connecting timed out") from None
-        except OSError as exc:
+        except (OSError, UnicodeError) as exc:  # the latter: what cannot be a host's name
             self._count_failure("connect")
             raise UpstreamError(End.CONNECT_FAILED, str(exc)) from None
 

@@ -132,7 +132,8 @@ class Proxy:
                 await upload
             else:
                 await self._run_beside(upload, relay.done)
-            await relay.done
+            # Shielded: a future that our own cancellation ended would look like a response's end.
+            await asyncio.shield(relay.done)
         finally:
             # Closes it, unless the exchange is complete: a server whose client has left stops.
             self._pool.release(connection)

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from goodput_proxy.metrics import Metrics
 from goodput_proxy.settings import Settings
 from goodput_proxy.slo import build_policy
+from tests.conftest import require_program
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -50,3 +52,96 @@ def test_the_two_commands_stand_at_the_top() -> None:
 
     assert "make demo" in top
     assert "make test" in top
+
+
+# -- queries
+
+# Requests per second by verdict and cause; the sums of all tools can be told apart.
+RATES = {
+    'goodput_requests_total{verdict="good",cause=""}': 4,
+    'goodput_requests_total{verdict="good_partial",cause=""}': 2,
+    'goodput_requests_total{verdict="slow",cause="ttft"}': 2,
+    'goodput_requests_total{verdict="error",cause="truncated"}': 1,
+    'goodput_requests_total{verdict="error",cause="http_5xx"}': 1,
+    'goodput_requests_total{verdict="client_error",cause="http_4xx"}': 3,
+    'goodput_requests_total{verdict="cancelled",cause="client"}': 3,
+    "goodput_slo_compliant_requests_total": 6,
+    'goodput_slo_violations_total{dimension="ttft"}': 2,
+    'goodput_slo_violations_total{dimension="itl"}': 1,
+    'goodput_output_tokens_total{verdict="good"}': 40,
+    'goodput_output_tokens_total{verdict="good_partial"}': 2,
+    'goodput_output_tokens_total{verdict="slow"}': 20,
+    'goodput_input_tokens_total{verdict="good"}': 100,
+    'goodput_time_to_first_token_seconds_bucket{le="0.5"}': 6,
+    "goodput_time_to_first_token_seconds_count": 8,
+}
+# What the queries of docs/metrics.md make of them, by the beginning of what they claim to be.
+EXPECTED: dict[str, dict[str, float]] = {
+    "goodput: ": {"{}": 6},
+    "throughput: ": {"{}": 8},
+    "offered load: ": {"{}": 16},
+    "goodput ratio": {"{}": 6 / 10},
+    "AIPerf, inference-perf and GenAI-Perf `goodput`": {"{}": 4},
+    "vLLM and SGLang bench `request_goodput`": {"{}": 6},
+    "AIPerf `good_request_fraction`": {"{}": 4 / 16},
+    "SGLang `slo_attainment`, DistServe attainment": {"{}": 6 / 16},
+    "inference-perf goodput percentage": {"{}": 50},
+    "AIPerf with a local tokenizer": {"{}": 7},
+    "SGLang attainment of one metric, here TTFT": {"{}": 6 / 16},
+    "DistServe goodput at 90 % attainment": {},  # it never was that good
+    "llm-d `request_slo_violation_total`": {'{dimension="ttft"}': 2, '{dimension="itl"}': 1},
+    "inference-perf `token_goodput`": {"{}": 140},
+    "Dynamo's goodput in tokens per second": {"{}": 42},
+    "share within the TTFT limit alone": {"{}": 6 / 8},
+}
+
+
+def documented_queries() -> dict[str, str]:
+    """Return the queries of docs/metrics.md by what they claim to be."""
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    queries = {}
+    for block in re.findall(r"```promql\n(.*?)```", text, re.DOTALL):
+        for paragraph in block.split("\n\n"):
+            claim, _, query = paragraph.rpartition("# ")[2].partition("\n")
+            if paragraph.startswith("# "):
+                queries[claim] = query
+            else:
+                queries[paragraph] = paragraph
+    for claim, query in re.findall(r"^\| (.+) \| `(.+\[5m\].*)` \|$", text, re.MULTILINE):
+        queries[claim] = query.replace("\\|", "|")
+    return queries
+
+
+def test_documented_queries_give_what_they_claim(tmp_path: Path) -> None:
+    """Prometheus itself runs every query of the page and gets the sum that it stands for."""
+    promtool = require_program("promtool")
+    queries = documented_queries()
+    cases = []
+    for claim, query in queries.items():
+        matching = [values for begin, values in EXPECTED.items() if claim.startswith(begin)]
+        assert len(matching) == 1 or claim == query, f"no expectation for {claim!r}"
+        samples = [{"labels": k, "value": v} for values in matching for k, v in values.items()]
+        cases.append({"expr": query, "eval_time": "20m", "exp_samples": samples})
+    series = [{"series": s, "values": f"0+{60 * rate}x20"} for s, rate in RATES.items()]
+    series.append({"series": "goodput_slo_objective_ratio", "values": "0.5x20"})
+    tests = [{"interval": "1m", "input_series": series, "promql_expr_test": cases}]
+    path = tmp_path / "queries.yaml"
+    path.write_text(yaml.safe_dump({"evaluation_interval": "1m", "tests": tests}))
+    command = [promtool, "test", "rules", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(queries) > len(EXPECTED)  # all were found, and the alert
+
+
+def test_queries_name_values_that_exist() -> None:
+    """A verdict, cause or dimension in a documented query is one that the proxy gives."""
+    metrics = Metrics(build_policy(Settings()), 32)
+    known: dict[str, set[str]] = {}
+    for family in metrics.registry.collect():
+        for sample in family.samples:
+            for label, value in sample.labels.items():
+                known.setdefault(label, set()).add(value)
+    text = "\n".join(documented_queries().values())
+    for label, values in re.findall(r'(\w+)=~?"([^"]*)"', text):
+        assert set(values.split("|")) <= known[label], f"{label}={values}"

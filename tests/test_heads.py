@@ -33,6 +33,8 @@ CHUNKED = (b"Transfer-Encoding", b"chunked")
         ("HTTPS://other:9/a", "/a"),
         ("http://other", "/"),
         ("http://other?q", "/?q"),
+        ("http://user:secret@other//a", "//a"),
+        ("http:///a", "/a"),
     ],
 )
 def test_targets_are_sent_in_origin_form(target: str, expected: str) -> None:
@@ -59,6 +61,7 @@ def test_options_of_the_whole_server() -> None:
         (417, "POST", "/", (1, 1), [HOST, (b"Expect", b"miracles")]),
         (400, "GET", "*", (1, 1), [HOST]),
         (400, "GET", "path", (1, 1), [HOST]),
+        (400, "GET", "", (1, 1), [HOST]),
         (400, "GET", "ftp://x/", (1, 1), [HOST]),
         (400, "GET", "http://", (1, 1), [HOST]),
     ],
@@ -109,9 +112,19 @@ def test_headers_of_one_connection_stop_here() -> None:
         b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nTrailer: x-sum\r\n\r\n"
     )
     assert response_head(200, b"Fine", headers, [b"Own: 1"]) == (
-        b"HTTP/1.1 200 Fine\r\nHost: x\r\nContent-Length: 0\r\nExpect: 100-continue\r\nTrailer: x-sum\r\n"
-        b"Own: 1\r\n\r\n"
+        b"HTTP/1.1 200 Fine\r\nHost: x\r\nContent-Length: 0\r\nExpect: 100-continue\r\n"
+        b"Trailer: x-sum\r\nOwn: 1\r\n\r\n"
     )
+
+
+def test_nominating_end_to_end_headers() -> None:
+    """`Connection` cannot be used to take away what others rely on."""
+    names = (b"Host", b"Authorization", b"Content-Type", b"Content-Encoding", b"Cookie")
+    headers = [(name, b"1") for name in names]
+    nominating = (b"Connection", b", ".join(names))
+
+    plain = request_head("GET", "/", headers, chunked=False)
+    assert plain == request_head("GET", "/", [nominating, *headers], chunked=False)
 
 
 def test_a_chunked_request_is_framed_anew() -> None:

@@ -19,14 +19,14 @@ from enum import StrEnum
 from time import monotonic_ns
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from tests.waiting import PATIENCE_S
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
 
-# Longer than anything that a test waits for, on a busy machine; a test that fails says why.
-PATIENCE_S = 10.0
 HEAD_END = b"\r\n\r\n"
 DONE = b"data: [DONE]\n\n"
 
@@ -139,7 +139,12 @@ def _parse_chunks(data: bytes) -> tuple[bytes, list[tuple[bytes, bytes]], int, b
             end = data.find(HEAD_END, at - 2)
             if end < 0:
                 break
-            return body, split_headers(data[at:end].split(b"\r\n") if end > at else ()), end + 4, True
+            return (
+                body,
+                split_headers(data[at:end].split(b"\r\n") if end > at else ()),
+                end + 4,
+                True,
+            )
         body += data[at : at + size]
         if len(data) < at + size + 2:
             break
@@ -374,9 +379,13 @@ async def connect(port: int, *, receive_buffer: int | None = None) -> Peer:
     """Open a connection to a port of the loopback interface."""
     loop = asyncio.get_running_loop()
     sock = socket.socket()
-    sock.setblocking(False)
+    sock.setblocking(False)  # noqa: FBT003 -- the socket's own interface
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    await loop.sock_connect(sock, ("127.0.0.1", port))
+    try:
+        await loop.sock_connect(sock, ("127.0.0.1", port))
+    except OSError:
+        sock.close()
+        raise
     _, peer = await loop.create_connection(Peer, sock=sock)
     return peer

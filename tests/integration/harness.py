@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from goodput_proxy.app import App
 from goodput_proxy.settings import Settings
-
-from tests.integration.fake_upstream import PATIENCE_S, FakeUpstream, Peer, connect
+from tests.integration.fake_upstream import FakeUpstream, Peer, connect
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from goodput_proxy.proxy import Proxy
@@ -79,10 +78,10 @@ class RunningProxy:
     clients: list[Peer] = field(default_factory=list)
 
     @classmethod
-    async def start(cls, upstream: FakeUpstream, **settings: Any) -> RunningProxy:
+    async def start(cls, fake: FakeUpstream, /, **settings: Any) -> RunningProxy:
         """Start a proxy on free ports; `settings` are those of a configuration file."""
         values: dict[str, Any] = {
-            "upstream": upstream.url,
+            "upstream": fake.url,
             "listen": "127.0.0.1:0",
             "admin_listen": "127.0.0.1:0",
             "drain": {"timeout": "0s"},
@@ -90,7 +89,7 @@ class RunningProxy:
         }
         app = App(Settings(**values))
         await app.start()
-        return cls(app, upstream)
+        return cls(app, fake)
 
     @property
     def inner(self) -> Proxy:
@@ -134,9 +133,7 @@ class RunningProxy:
 
     async def idle(self) -> None:
         """Wait until every request has been judged."""
-        async with asyncio.timeout(PATIENCE_S):
-            while self.inner.in_flight:  # noqa: ASYNC110 -- the data path has no event for it
-                await asyncio.sleep(0.001)
+        await eventually(lambda: not self.inner.in_flight, "no request under way")
 
     async def samples(self) -> Samples:
         """Return the metrics when no request is under way."""
@@ -154,7 +151,9 @@ class RunningProxy:
         await self.app.stop()
 
 
-def post(body: bytes = b"", *headers: bytes, path: bytes = CHAT_PATH, version: bytes = b"1.1") -> bytes:
+def post(
+    body: bytes = b"", *headers: bytes, path: bytes = CHAT_PATH, version: bytes = b"1.1"
+) -> bytes:
     """Return a POST with a sized body."""
     lines = [
         b"POST %b HTTP/%b" % (path, version),

@@ -1,0 +1,101 @@
+"""Stand-ins for what surrounds the data path: a transport, and a sink for responses."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from goodput_proxy.heads import Headers
+    from goodput_proxy.timeline import End
+
+
+class FakeSocket:
+    """A socket that remembers its options."""
+
+    family = socket.AF_INET
+
+    def __init__(self) -> None:
+        self.options: dict[tuple[int, int], Any] = {}
+
+    def setsockopt(self, level: int, name: int, value: Any) -> None:
+        self.options[level, name] = value
+
+
+class FakeTransport(asyncio.Transport):
+    """A transport that keeps what is written, one entry per write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self._reading = True
+        self.aborted = False
+        self.closed = False
+        self.socket = FakeSocket()
+
+    @property
+    def written(self) -> bytes:
+        """Everything that was written."""
+        return b"".join(self.writes)
+
+    def take(self) -> list[bytes]:
+        """Return the writes since the last call."""
+        writes, self.writes = self.writes, []
+        return writes
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.writes.append(bytes(data))
+
+    def pause_reading(self) -> None:
+        self._reading = False
+
+    def resume_reading(self) -> None:
+        self._reading = True
+
+    def is_reading(self) -> bool:
+        return self._reading
+
+    def abort(self) -> None:
+        self.aborted = self.closed = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self.socket if name == "socket" else default
+
+
+class RecordingSink:
+    """A sink that keeps what it is told, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    @property
+    def body(self) -> bytes:
+        """The body bytes so far."""
+        return b"".join(call[1] for call in self.calls if call[0] in {"body", "chunk"})
+
+    def on_informational(self, status: int, reason: bytes, headers: Headers) -> None:
+        self.calls.append(("informational", status, reason, list(headers)))
+
+    def on_head(self, status: int, reason: bytes, headers: Headers, *, chunked: bool) -> None:
+        self.calls.append(("head", status, reason, list(headers), chunked))
+
+    def on_body(self, pieces: list[bytes], now_ns: int) -> None:
+        del now_ns
+        self.calls.append(("body", b"".join(pieces), len(pieces)))
+
+    def on_chunk(self, chunk: bytes, data: bytes, now_ns: int) -> None:
+        del now_ns
+        self.calls.append(("chunk", data, chunk))
+
+    def on_end(self, trailers: Headers) -> None:
+        self.calls.append(("end", list(trailers)))
+
+    def on_failure(self, end: End) -> None:
+        self.calls.append(("failure", end))
