@@ -83,7 +83,8 @@ def parse_upstream(value: object) -> Upstream:
     if port == 0 or text.split() != [text]:  # nothing listens on port 0
         raise ValueError(f"{value!r} is not an upstream: {_UPSTREAM_HELP}")
     if parts.username is not None or parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise ValueError(f"{value!r} has more than scheme, host and port: {_UPSTREAM_HELP}")
+        # Not repeated: it may hold a password.
+        raise ValueError(f"there is more than scheme, host and port: {_UPSTREAM_HELP}")
     return Upstream(parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "https")
 
 

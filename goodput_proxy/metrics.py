@@ -5,8 +5,8 @@ Work is done once per request, never per token. Label children are looked up onc
 model is first answered, for a counter that is born at 1 loses its first increment.
 
 `model` comes from a request body, so it is bounded: the first `max_models` distinct values,
-then `other`. A request that the server refused (4xx) takes no place of these. Models that a
-class names are always kept.
+then `other`. A request that the server refused (4xx) or that its client gave up takes none of
+these places, so that invented names cannot fill them. Models that a class names are always kept.
 """
 
 from __future__ import annotations
@@ -276,8 +276,8 @@ class Metrics:
     ) -> None:
         """Count one inference request that has ended."""
         verdict = judgement.verdict
-        known = self._bound(model, admit=verdict is not Verdict.CLIENT_ERROR)
-        series = self._children(api, known, slo.name)
+        admit = verdict not in {Verdict.CLIENT_ERROR, Verdict.CANCELLED}
+        series = self._children(api, self._bound(model, admit=admit), slo.name)
         self._observe_latencies(series, record)
         for reason, times in record.unclassified.items():
             self._tap_errors.labels(reason).inc(times)

@@ -110,7 +110,7 @@ class Relay:
     def on_informational(self, status: int, reason: bytes, headers: Headers) -> None:
         """Pass a 1xx on; HTTP/1.0 does not know it, and 100 was answered before."""
         if not self._http10 and status != 100:
-            self._transport.write(response_head(status, reason, headers))
+            self._write(response_head(status, reason, headers))
 
     def on_head(self, status: int, reason: bytes, headers: Headers, *, chunked: bool) -> None:
         """Pass a final response's head on."""
@@ -131,7 +131,7 @@ class Relay:
         elif self._http10:
             own.append(b"Connection: keep-alive")
         self.status = status
-        self._transport.write(response_head(status, reason, headers, own))
+        self._write(response_head(status, reason, headers, own))
         if self.tap is not None:
             content_type = find_header(headers, b"content-type").decode("latin-1")
             encoding = find_header(headers, b"content-encoding").decode("latin-1")
@@ -141,17 +141,17 @@ class Relay:
         """Pass on the body bytes of one read, then show them to the tap."""
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if not self._chunked:
-            self._transport.write(data)
+            self._write(data)
         elif len(pieces) == 1:
-            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self._write(b"%x\r\n%b\r\n" % (len(data), data))
         else:  # chunks that came whole leave whole
-            self._transport.write(b"".join([b"%x\r\n%b\r\n" % (len(p), p) for p in pieces]))
+            self._write(b"".join([b"%x\r\n%b\r\n" % (len(p), p) for p in pieces]))
         if self.tap is not None and self.tap.feed(data, now_ns):
             self._queue.put(self.tap, now_ns)
 
     def on_chunk(self, chunk: bytes, data: bytes, now_ns: int) -> None:
         """Pass on a read that is one whole chunk, as it is; then show its data to the tap."""
-        self._transport.write(chunk if self._chunked else data)
+        self._write(chunk if self._chunked else data)
         if self.tap is not None and self.tap.feed(data, now_ns):
             self._queue.put(self.tap, now_ns)
 
@@ -159,7 +159,7 @@ class Relay:
         """Pass the clean end of the response on."""
         if self._chunked:
             lines = [b"0", *(b"%b: %b" % trailer for trailer in trailers), b"\r\n"]
-            self._transport.write(b"\r\n".join(lines))
+            self._write(b"\r\n".join(lines))
         self._finish(End.CLEAN)
 
     def on_failure(self, end: End) -> None:
@@ -189,7 +189,7 @@ class Relay:
     def on_continue(self) -> None:
         """Ask an HTTP/1.1 client for the body that it waits to send."""
         if not self._http10:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def answer(self, status: int, reason: bytes, body: bytes) -> None:
         """Answer in the upstream's place, and close the connection."""
@@ -200,8 +200,16 @@ class Relay:
             b"Connection: close",
         )
         head = response_head(status, reason, (), own)
-        self._transport.write(head if self._head_request else head + body)
+        self._write(head if self._head_request else head + body)
         self._finish(self.end)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._transport.write(data)
+        except RuntimeError:
+            # uvloop: the client is gone, and the loop has not come round to saying so. It will,
+            # and that ends this exchange.
+            return
 
     def _finish(self, end: End) -> None:
         self.end = end

@@ -170,6 +170,7 @@ class CommandSettings(BaseSettings):
         cli_exit_on_error=False,
         cli_hide_none_type=True,
         cli_kebab_case=True,
+        env_ignore_empty=True,
         env_nested_delimiter="__",
         env_prefix="GOODPUT_",
         extra="forbid",

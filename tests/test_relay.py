@@ -7,6 +7,7 @@ import json
 import socket
 import struct
 from dataclasses import dataclass, field
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -319,7 +320,7 @@ class Played:
         if case.judged:
             api = find_api(case.path)
             assert api is not None
-            head = InferenceHead(api, case.path, (), 0)
+            head = InferenceHead(api, case.path, (), monotonic_ns())
             tap = bench.relay.tap = Tap(head, POLICY, bench.metrics, SETTINGS.limits)
             tap.ask(json.dumps(case.expected["request"]).encode())
         self.batches = 0
@@ -329,7 +330,7 @@ class Played:
         if close:
             upstream.connection_lost(None)
         if tap is not None:
-            tap.finish(bench.relay.end, 10**15)
+            tap.finish(bench.relay.end, monotonic_ns())
         upstream.abort()
         self.end = bench.relay.end
         self.answer = parse_answer(bench.transport.written, ended=None)

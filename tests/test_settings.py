@@ -262,7 +262,7 @@ NO_DURATION = "is not a duration: a duration is a number with a unit"
         ("--timeouts.idle 0ms", [("timeouts.idle", "must be above zero (got '0ms')")]),
         ("--upstream ftp://a", [("upstream", "'ftp://a' is not an upstream: expected http://")]),
         ("--upstream http://a:b", [("upstream", "'http://a:b' is not a URL (Port could not")]),
-        ("--upstream http://a/v1", [("upstream", "has more than scheme, host and port")]),
+        ("--upstream http://a/v1", [("upstream", "there is more than scheme, host and port")]),
         ("--listen 9000", [("listen", "'9000' is not an address: expected HOST:PORT")]),
         ("--admin-listen :x", [("admin_listen", "':x' is not an address: expected HOST:PORT")]),
         ("--slo.objective 0", [("slo.objective", "should be greater than 0 (got '0')")]),

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .records import CUT
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -104,9 +106,18 @@ class Outcome:
         )
 
     @property
+    def cut(self) -> int:
+        """How many requests their own clients gave up when the run was stopped."""
+        return sum(record.error == CUT for record in self.records)
+
+    @property
     def explained(self) -> bool:
-        """Whether the difference of two clocks can account for the disagreement."""
-        return self.disagreement <= self.near_limit
+        """Whether requests on which the two may differ can account for the disagreement.
+
+        These are requests near a limit, and requests that were cut: an answer may have passed
+        the proxy whole, and not yet have been read, when its client gave up.
+        """
+        return self.disagreement <= self.near_limit + self.cut
 
     def _course(self, counts: Sequence[int]) -> Course:
         size = max(1, round(len(counts) * WINDOW_FRACTION))

@@ -126,7 +126,6 @@ class Report:
 
     def _answers(self, outcome: Outcome) -> list[str]:
         answers = [record for record in outcome.records if record.error != CUT]
-        cut = len(outcome.records) - len(answers)
         good = sum(record.status == 200 for record in answers)
         claim = (
             f"Every one of the {good} answers was HTTP 200."
@@ -134,8 +133,9 @@ class Report:
             else f"{good} of {len(answers)} answers were HTTP 200."
         )
         lines = [self._style(f"  {claim}", _BOLD)]
-        if cut:
-            lines.append(f"  {cut} more were still being waited for when the users were sent home.")
+        if outcome.cut:
+            waiting = "were still being waited for when the users were sent home."
+            lines.append(f"  {outcome.cut} more {waiting}")
         return lines
 
     def _style(self, text: str, code: str) -> str:

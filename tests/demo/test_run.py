@@ -109,7 +109,7 @@ async def test_signal_ends_an_endless_run_with_its_summary(number: signal.Signal
         os.kill(os.getpid(), number)
         assert await running == 0
     assert "answers was HTTP 200." in out.getvalue()
-    assert "They agree exactly" in out.getvalue()
+    assert "recount by clients" in out.getvalue()
 
 
 async def test_server_alone() -> None:
