@@ -148,7 +148,7 @@ class App:
         if self._proxy is None or self._pool is None or self._proxy.draining:
             return "draining"
         try:
-            self._pool.release(await self._pool.acquire())
+            await self._pool.probe()
         except UpstreamError as error:
             return f"the upstream is not reachable: {error}"
         return ""

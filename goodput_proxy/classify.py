@@ -36,12 +36,14 @@ class Ask:
     """What the body of an inference request asks for."""
 
     model: str = UNKNOWN_MODEL
+    stream: bool = True  # unknown counts as asked for: long prompts, the unreadable, mostly are
     generates: bool = True  # False: `max_tokens: 0`, which scores or warms up
     echo: bool = False
 
 
 class _Body(msgspec.Struct):
     model: Any = None
+    stream: Any = None
     max_tokens: Any = None
     max_completion_tokens: Any = None
     echo: Any = None
@@ -63,10 +65,15 @@ def read_ask(body: bytes) -> Ask:
         return Ask()
     model = fields.model
     named = isinstance(model, str) and 0 < len(model) <= _MAX_MODEL_CHARS
-    limits = (fields.max_completion_tokens, fields.max_tokens)
-    # `False == 0`, hence the type check.
-    none_wanted = any(type(limit) is int and limit == 0 for limit in limits)
-    return Ask(model if named else UNKNOWN_MODEL, not none_wanted, fields.echo is True)
+    limit = fields.max_completion_tokens
+    if limit is None:
+        limit = fields.max_tokens
+    return Ask(
+        model=model if named else UNKNOWN_MODEL,
+        stream=fields.stream is True,
+        generates=type(limit) is not int or limit != 0,  # `False == 0`, hence the type
+        echo=fields.echo is True,
+    )
 
 
 class BodyCopy:

@@ -5,8 +5,8 @@ Work is done once per request, never per token. Label children are looked up onc
 model is first answered, for a counter that is born at 1 loses its first increment.
 
 `model` comes from a request body, so it is bounded: the first `max_models` distinct values,
-then `other`. A request that the server refused (4xx) or that its client gave up takes none of
-these places, so that invented names cannot fill them. Models that a class names are always kept.
+then `other`. Only a model that the server has answered (2xx) takes one of these places, so that
+invented names cannot fill them. Models that a class names are always kept.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from prometheus_client.exposition import choose_encoder
 from . import __version__
 from .buckets import BulkHistogram
 from .classify import UNKNOWN_MODEL, Passthrough
+from .faults import MeterFault, UpstreamFault
 from .slo import Dimension, Judgement, Policy, SloClass, Verdict
 from .stream import Api
 from .timeline import CancelPhase, Outcome, RequestRecord, TokenSource
@@ -123,7 +124,8 @@ class Metrics:
         GCCollector(registry=self.registry)
         for slo in policy.classes:
             for model in policy.pinned_models or (UNKNOWN_MODEL,):
-                self._children(Api.CHAT, model, slo.name)
+                for api in Api:
+                    self._children(api, model, slo.name)
 
     def _define_requests(self, policy: Policy) -> None:
         del policy
@@ -216,6 +218,10 @@ class Metrics:
             "Responses or records that the meter could not read; the bytes were forwarded.",
             ("reason",),
         )
+        for fault in UpstreamFault:
+            self._upstream_errors.labels(fault)
+        for gap in MeterFault:
+            self._tap_errors.labels(gap)
         self._overhead = self._bulk(
             "goodput_proxy_overhead_seconds",
             "Time spent in the proxy: request = head read to head sent upstream, token = read"
@@ -223,6 +229,8 @@ class Metrics:
             ("stage",),
             _to_ns(_OVERHEAD_S),
         )
+        for stage in ("request", "token", "upload"):
+            self._overhead.child(stage)
         self._loop_lag = self._bulk(
             "goodput_event_loop_lag_seconds",
             "How late a timer of the event loop fires.",
@@ -276,8 +284,7 @@ class Metrics:
     ) -> None:
         """Count one inference request that has ended."""
         verdict = judgement.verdict
-        admit = verdict not in {Verdict.CLIENT_ERROR, Verdict.CANCELLED}
-        series = self._children(api, self._bound(model, admit=admit), slo.name)
+        series = self._children(api, self._bound(model, admit=False), slo.name)
         self._observe_latencies(series, record)
         for reason, times in record.unclassified.items():
             self._tap_errors.labels(reason).inc(times)
@@ -303,18 +310,18 @@ class Metrics:
         if record.stall_ns is not None:
             series.stall.observe(record.stall_ns / 10**9)
             self._icl.add(record.gaps.counts, record.gaps.sum_ns, series.model, series.slo)
-        if record.e2e_ns is not None:
+        if record.e2e_ns is not None and record.outcome is Outcome.OK:
             series.duration.observe(record.e2e_ns / 10**9)
 
     def passthrough(self, kind: Passthrough) -> None:
         """Count a request that is not judged."""
         self._passthrough.labels(kind).inc()
 
-    def upstream_error(self, reason: str) -> None:
+    def upstream_error(self, reason: UpstreamFault) -> None:
         """Count an exchange that the upstream broke."""
         self._upstream_errors.labels(reason).inc()
 
-    def tap_error(self, reason: str) -> None:
+    def tap_error(self, reason: MeterFault) -> None:
         """Count something that the meter could not read."""
         self._tap_errors.labels(reason).inc()
 

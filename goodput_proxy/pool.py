@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from .faults import UpstreamFault
 from .timeline import End
 from .upstream import UpstreamConnection
 
@@ -46,7 +47,7 @@ class UpstreamPool:
     def __init__(
         self,
         upstream: Upstream,
-        count_failure: Callable[[str], None],
+        count_failure: Callable[[UpstreamFault], None],
         *,
         connect_s: float,
         idle_s: float,
@@ -78,14 +79,21 @@ class UpstreamPool:
                 return connection
             connection.abort()
         try:
-            async with asyncio.timeout(self._connect_s):
-                return await self._dial()
-        except TimeoutError:
-            self._count_failure("connect_timeout")
-            raise UpstreamError(End.TIMED_OUT, "connecting timed out") from None
-        except (OSError, UnicodeError) as exc:  # the latter: what cannot be a host's name
-            self._count_failure("connect")
-            raise UpstreamError(End.CONNECT_FAILED, str(exc)) from None
+            return await self._dial()
+        except UpstreamError as error:
+            timed_out = error.end is End.TIMED_OUT
+            self._count_failure(
+                UpstreamFault.CONNECT_TIMEOUT if timed_out else UpstreamFault.CONNECT
+            )
+            raise
+
+    async def probe(self) -> None:
+        """Dial once and hang up: a probe is no traffic, keeps nothing alive and counts nothing.
+
+        Raises:
+            UpstreamError: when the upstream takes no connection.
+        """
+        (await self._dial()).abort()
 
     def release(self, connection: UpstreamConnection) -> None:
         """Take a connection back whose exchange has ended; an unusable one is closed."""
@@ -106,11 +114,20 @@ class UpstreamPool:
             self._idle.pop().abort()
 
     async def _dial(self) -> UpstreamConnection:
-        upstream = self._upstream
+        try:
+            async with asyncio.timeout(self._connect_s):
+                return await self._open()
+        except TimeoutError:
+            raise UpstreamError(End.TIMED_OUT, "connecting timed out") from None
+        except (OSError, UnicodeError) as exc:  # the latter: a name that is no host's
+            raise UpstreamError(End.CONNECT_FAILED, str(exc)) from None
+
+    async def _open(self) -> UpstreamConnection:
+        upstream, loop = self._upstream, self._loop
         if upstream.path:
-            _, connection = await self._loop.create_unix_connection(self._make, upstream.path)
+            _, connection = await loop.create_unix_connection(self._make, upstream.path)
         else:
-            _, connection = await self._loop.create_connection(
+            _, connection = await loop.create_connection(
                 self._make, upstream.host, upstream.port, ssl=self._tls
             )
         return connection

@@ -111,6 +111,9 @@ class Proxy:
             relay.on_failure(error.end)
         except RequestPayloadError:
             if relay.status is None:
+                if tap is not None:
+                    tap.begin(400, "", "")  # the caller's fault, and no cancellation
+                relay.end = End.CLEAN
                 relay.answer(400, b"Bad Request", error_body("The body is malformed.", "bad_body"))
             else:
                 relay.cut(End.CLIENT_LEFT)

@@ -164,9 +164,9 @@ def _values_so_far(record: RequestRecord) -> dict[Dimension, int | None]:
     """Return what a request that is still running has used up of its limits."""
     values = _values(record)
     values[Dimension.E2E] = record.elapsed_ns
-    if record.ttft_ns is None:
+    if record.awaits_token:
         values[Dimension.TTFT] = record.elapsed_ns
-    else:
+    elif record.ttft_ns is not None:
         values[Dimension.STALL] = max(record.stall_ns or 0, record.waiting_ns)
     return values
 

@@ -10,6 +10,7 @@ them, and so measures what the proxy itself costs a token.
 from __future__ import annotations
 
 import traceback
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic_ns
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from .classify import Ask, BodyCopy, Passthrough, read_ask
+from .faults import MeterFault
 from .slo import judge
 from .stream import make_dialect, make_reader
 from .stream.events import TokenEvent, UnclassifiedEvent
@@ -41,6 +43,11 @@ _log = structlog.get_logger()
 # A stream's reads are looked at when there are so many, or one is so large, or it has ended.
 _BATCH_READS = 32
 _BATCH_READ_BYTES = 512
+# What is larger than this is cut, and looked at a few slices at a time.
+_SLICE_BYTES = 4 * 1024
+_BATCH_SLICES = 4
+# After so long the loop gets its turn: reads and writes of other streams do not wait longer.
+_DRAIN_NS = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +121,24 @@ class Tap:
 
         The first read is looked at alone, later ones in batches whose tokens share the cost.
         """
+        if len(data) > _SLICE_BYTES:
+            slices = [data[i : i + _SLICE_BYTES] for i in range(0, len(data), _SLICE_BYTES)]
+            self._reads += slices
+            self._times_ns += [now_ns] * len(slices)
+            return True
         self._reads.append(data)
         self._times_ns.append(now_ns)
         return len(self._reads) == self._batch_reads or len(data) > _BATCH_READ_BYTES
 
-    def digest(self) -> None:
-        """Look at the bytes that are held."""
+    def digest(self) -> bool:
+        """Look at the oldest bytes that are held; return whether that is all of them."""
         self._guard(self._read_response)
+        return not self._reads
 
     def finish(self, end: End, end_ns: int) -> None:
         """Judge and count the request, when its exchange has ended."""
-        self.digest()
+        while not self.digest():
+            pass
         self._guard(self._judge, end, end_ns)
         if self._broken:
             self._guard(self._judge_unmeasured, end, end_ns)
@@ -135,7 +149,7 @@ class Tap:
         except Exception as exc:  # noqa: BLE001 -- no defect of the meter harms a response
             self._broken = True
             self._stream = self._answer = None
-            self._metrics.tap_error("internal")
+            self._metrics.tap_error(MeterFault.INTERNAL)
             # Where and what kind, but not the message: it may quote the stream.
             place = traceback.extract_tb(exc.__traceback__)[-1]
             _log.warning(
@@ -162,22 +176,25 @@ class Tap:
         media_type = content_type.partition(";")[0].strip().lower()
         reader = make_reader(media_type, dialect, limits.record_bytes)
         if content_encoding not in {"", "identity"}:
-            self._skip("content_encoding")
+            self._skip(MeterFault.CONTENT_ENCODING)
         elif reader is not None:
             self._stream = reader
             self._timeline.streamed = True
         elif media_type == "application/json":
             self._answer = BodyCopy(limits.body_copy_bytes), dialect
         else:
-            self._skip("content_type")
+            self._skip(MeterFault.CONTENT_TYPE)
 
     def _read_response(self) -> None:
-        reads, times_ns = self._reads, self._times_ns
+        # At most one batch of small reads, or a few slices of a large one.
+        size = _BATCH_READS if len(self._reads) <= _BATCH_READS else _BATCH_SLICES
+        reads, times_ns = self._reads[:size], self._times_ns[:size]
         if not reads:
             return
-        self._reads, self._times_ns = [], []
-        self._batch_reads = _BATCH_READS
+        del self._reads[:size], self._times_ns[:size]
         self._last_byte_ns = times_ns[-1]
+        # Streams that begin together would otherwise all be looked at in the same instant.
+        self._batch_reads = _BATCH_READS - self._head.t0_ns % (_BATCH_READS // 2)
         if self._stream is not None:
             for begin, end, events in self._stream.read(reads):
                 self._timeline.add_run(events, times_ns[begin:end])
@@ -193,13 +210,13 @@ class Tap:
         elif self._answer is not None:
             body, dialect = self._answer
             if body.overflowed:
-                self._skip("oversize_body")
+                self._skip(MeterFault.OVERSIZE_BODY)
             else:
                 events = dialect.read_unary(body.take())
         for event in events:
             self._timeline.add(event, now_ns)
 
-    def _skip(self, reason: str) -> None:
+    def _skip(self, reason: MeterFault) -> None:
         """Measure no more than the last byte, and say why."""
         self._timeline.add(UnclassifiedEvent(reason), 0)
 
@@ -214,6 +231,7 @@ class Tap:
             end_ns=end_ns,
             last_byte_ns=self._last_byte_ns,
             generates=self._ask.generates,
+            stream_asked=self._ask.stream,
         )
         self._count(record)
 
@@ -255,19 +273,23 @@ class TapQueue:
     def __init__(self, call_soon: Callable[[Callable[[], None]], object], metrics: Metrics) -> None:
         self._call_soon = call_soon
         self._metrics = metrics
-        self._due: list[tuple[Tap, int]] = []
+        self._due: deque[Tap] = deque()
 
     def put(self, tap: Tap, now_ns: int) -> None:
-        """Queue a tap whose newest bytes were read at `now_ns` and handed to the transport."""
+        """Queue a tap whose newest bytes were read at `now_ns` and have just been written."""
+        # uvloop's `write` hands bytes to the kernel itself, as asyncio's does. One read of each
+        # batch is sampled.
+        self._metrics.overhead("token", monotonic_ns() - now_ns)
         if not self._due:
             self._call_soon(self._drain)
-        self._due.append((tap, now_ns))
+        self._due.append(tap)
 
     def _drain(self) -> None:
-        # uvloop flushes its writes between an iteration's reads and its callbacks: by now the
-        # newest read of each tap is with the kernel. One read of a batch is sampled.
-        due, self._due = self._due, []
-        written_ns = monotonic_ns()
-        for tap, read_ns in due:
-            self._metrics.overhead("token", written_ns - read_ns)
-            tap.digest()
+        # Runs when the reads of this iteration are written, all of them.
+        begin_ns = monotonic_ns()
+        while self._due and monotonic_ns() - begin_ns < _DRAIN_NS:
+            tap = self._due.popleft()
+            if not tap.digest():
+                self._due.append(tap)
+        if self._due:
+            self._call_soon(self._drain)

@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from .faults import MeterFault
 from .stream.events import (
     CounterEvent,
     ErrorEvent,
@@ -46,9 +47,12 @@ from .stream.events import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+
 # Finish reasons by which a server says that it gave up; `length`, `content_filter` and
 # `repetition` are complete answers.
 _GAVE_UP = frozenset(("abort", "error", "parse_error", "preempt"))
+# Records that could not be read although they were whole: they are no answer.
+_NO_EXCUSE = frozenset((MeterFault.BAD_JSON, MeterFault.UNEXPECTED_SHAPE))
 
 
 class End(StrEnum):
@@ -118,12 +122,13 @@ class RequestRecord:
     stall_ns: int | None = None
     e2e_ns: int | None = None
     waiting_ns: int = 0  # since the last token, or since t0 before the first
+    awaits_token: bool = False  # the first token of a stream had not come
     output_tokens: int = 0
     input_tokens: int | None = None
     token_source: TokenSource = TokenSource.EVENTS
     gaps: Gaps = field(default_factory=Gaps)
     cancel_phase: CancelPhase | None = None
-    unclassified: Mapping[str, int] = field(default_factory=dict)  # unread records by reason
+    unclassified: Mapping[MeterFault, int] = field(default_factory=dict)  # unread records by reason
 
 
 @dataclass(slots=True)
@@ -171,7 +176,7 @@ class Timeline:
         self._input_tokens: int | None = None
         self._error = False
         self._terminated = False
-        self._unclassified: dict[str, int] = {}
+        self._unclassified: dict[MeterFault, int] = {}
         self.streamed = False  # an answer that comes in one piece has no token times
 
     @property
@@ -218,6 +223,7 @@ class Timeline:
         end_ns: int,
         last_byte_ns: int | None,
         generates: bool = True,
+        stream_asked: bool = True,
     ) -> RequestRecord:
         """Sum the request up when its exchange has ended.
 
@@ -227,6 +233,7 @@ class Timeline:
             end_ns: when.
             last_byte_ns: the last body byte's arrival, None when there was no body.
             generates: False when the request asked for no output.
+            stream_asked: False when the request asked for its answer in one piece.
         """
         begun = [c for c in self._choices.values() if c.first_ns >= 0]
         n, source = self._count_tokens()
@@ -241,7 +248,8 @@ class Timeline:
                 itl_ns = sum(c.last_ns - c.first_ns for c in begun) // (n - len(begun))
         elif not self.streamed and last_byte_ns is not None:
             e2e_ns = last_byte_ns - self._t0_ns
-        empty = last_byte_ns is None or not (begun or n or self._unclassified)
+        unread = self._unclassified.keys() - _NO_EXCUSE
+        empty = last_byte_ns is None or not (begun or n or unread)
         left = end is End.CLIENT_LEFT
         return RequestRecord(
             outcome=self._outcome(status, end, empty=generates and empty),
@@ -251,6 +259,7 @@ class Timeline:
             stall_ns=self._stall_ns if self._stall_ns >= 0 else None,
             e2e_ns=e2e_ns,
             waiting_ns=end_ns - waiting_since_ns,
+            awaits_token=not begun and (stream_asked if status is None else self.streamed),
             output_tokens=n,
             input_tokens=self._input_tokens,
             token_source=source,
@@ -293,8 +302,9 @@ class Timeline:
 
     def _count_tokens(self) -> tuple[int, TokenSource]:
         choices = self._choices.values()
-        if TokenSource.USAGE in self._totals:
-            return self._totals[TokenSource.USAGE], TokenSource.USAGE
+        total = self._totals.get(TokenSource.USAGE)
+        if total or (total == 0 and not any(c.events for c in choices)):
+            return total, TokenSource.USAGE
         counters = [c.counter for c in choices if c.counter is not None]
         if counters:
             return sum(counters), TokenSource.USAGE

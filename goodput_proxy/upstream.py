@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
 
+from .faults import UpstreamFault
 from .heads import Headers, find_header
 from .timeline import End
 
@@ -94,7 +95,7 @@ class UpstreamConnection(asyncio.Protocol):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        count_failure: Callable[[str], None],
+        count_failure: Callable[[UpstreamFault], None],
         *,
         max_head_bytes: int,
         idle_s: float,
@@ -205,7 +206,7 @@ class UpstreamConnection(asyncio.Protocol):
         broken = False
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             broken = True
         # Behind a complete chunk, whatever ends with a line end would be a further size line and
         # have said so.
@@ -221,7 +222,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._reusable = False
             self._finish(sink)
         elif broken:
-            self._fail(sink, End.CUT, "protocol")
+            self._fail(sink, End.CUT, UpstreamFault.PROTOCOL)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the exchange: cleanly if closing was its framing."""
@@ -233,7 +234,7 @@ class UpstreamConnection(asyncio.Protocol):
         if exc is None and self._head_done and not self._framed:
             self._finish(sink)
         else:
-            self._fail(sink, End.CUT, "closed" if exc is None else "reset")
+            self._fail(sink, End.CUT, UpstreamFault.CLOSED if exc is None else UpstreamFault.RESET)
 
     def pause_writing(self) -> None:
         """Make `drain` wait."""
@@ -322,11 +323,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._reset_head()
         self._sink = None
         self._stop_idle_check()
-        if self._paused:
-            self.resume()
         sink.on_end(trailers)
+        if self._paused:  # also by what has just been written: nobody else would resume it
+            self.resume()
 
-    def _fail(self, sink: Sink, end: End, reason: str) -> None:
+    def _fail(self, sink: Sink, end: End, reason: UpstreamFault) -> None:
         self._count_failure(reason)
         self.abort()
         sink.on_failure(end)
@@ -343,7 +344,7 @@ class UpstreamConnection(asyncio.Protocol):
         idle_s = (monotonic_ns() - self._progress_ns) / 10**9
         # A client that does not read is not the server's fault.
         if idle_s >= self._idle_s and not self._paused:
-            self._fail(sink, End.TIMED_OUT, "timeout")
+            self._fail(sink, End.TIMED_OUT, UpstreamFault.TIMEOUT)
             return
         wait_s = self._idle_s if self._paused else self._idle_s - idle_s
         self._idle_check = self._loop.call_later(wait_s, self._check_idle)

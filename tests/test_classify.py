@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,21 +28,27 @@ def test_only_posts_to_inference_paths_are_inference(
     assert api is classify(method, path)
 
 
+said = partial(Ask, stream=False)  # a readable body that does not ask for a stream
+
+
 @pytest.mark.parametrize(
     ("fields", "ask"),
     [
-        ({"model": "m"}, Ask("m")),
-        ({"model": "m", "max_tokens": 1}, Ask("m")),
-        ({"model": "m", "max_tokens": 0}, Ask("m", generates=False)),
-        ({"model": "m", "max_completion_tokens": 0}, Ask("m", generates=False)),
-        ({"model": "m", "max_tokens": False}, Ask("m")),
-        ({"model": "m", "max_tokens": None}, Ask("m")),
-        ({"model": "m", "echo": True}, Ask("m", echo=True)),
-        ({"model": "m", "echo": "yes"}, Ask("m")),
-        ({"model": ""}, Ask()),
-        ({"model": 7}, Ask()),
-        ({"model": "m" * 257}, Ask()),
-        ({}, Ask()),
+        ({"model": "m"}, said("m")),
+        ({"model": "m", "max_tokens": 1}, said("m")),
+        ({"model": "m", "stream": True}, Ask("m")),
+        ({"model": "m", "stream": "yes"}, said("m")),
+        ({"model": "m", "max_tokens": 0, "max_completion_tokens": 5}, said("m")),
+        ({"model": "m", "max_tokens": 0}, said("m", generates=False)),
+        ({"model": "m", "max_completion_tokens": 0}, said("m", generates=False)),
+        ({"model": "m", "max_tokens": False}, said("m")),
+        ({"model": "m", "max_tokens": None}, said("m")),
+        ({"model": "m", "echo": True}, said("m", echo=True)),
+        ({"model": "m", "echo": "yes"}, said("m")),
+        ({"model": ""}, said()),
+        ({"model": 7}, said()),
+        ({"model": "m" * 257}, said()),
+        ({}, said()),
     ],
 )
 def test_fields_of_the_body(fields: dict[str, Any], ask: Ask) -> None:

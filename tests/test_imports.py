@@ -16,7 +16,7 @@ MODULES = {
 
 # A module imports only what stands left of it.
 ORDER = [
-    *("duration", "address", "heads"),
+    *("faults", "duration", "address", "heads"),
     *("stream.events", "stream.decoding", "stream.framing", "stream.reader", "stream.choices"),
     *("stream", "timeline", "slo", "classify", "settings"),
     *("buckets", "metrics", "tap", "relay", "upstream", "pool", "proxy", "listener", "admin"),
@@ -24,12 +24,16 @@ ORDER = [
 ]
 # The demonstration uses the proxy from outside, as its users do; only `cli` starts it.
 DEMO_USES = {"address", "app", "duration", "settings"}
-PURE = [name for name in ORDER if name.startswith("stream")] + [
-    "timeline",
-    "slo",
-    "classify",
-    "heads",
-]
+PURE = (
+    ["faults"]
+    + [name for name in ORDER if name.startswith("stream")]
+    + [
+        "timeline",
+        "slo",
+        "classify",
+        "heads",
+    ]
+)
 IMPURE = {"aiohttp", "asyncio", "os", "prometheus_client", "socket", "time"}
 # The settings' types may be named anywhere; their values are handed in.
 FOR_TYPES_ONLY = {"settings"}

@@ -290,6 +290,17 @@ async def test_keep_alive_timeout() -> None:
         await eventually(lambda: transport.closed)
 
 
+async def test_dripping_head() -> None:
+    """A head that does not come to its end is not waited for."""
+
+    async def handle(_: Request, __: object) -> bool:
+        raise AssertionError
+
+    async with connected(make_listener(handle, keepalive="20ms")) as (connection, transport):
+        connection.data_received(GET[:-2])
+        await eventually(lambda: transport.closed)
+
+
 async def test_gzip_upload_is_not_decompressed() -> None:
     """The settings reach aiohttp: it would decompress bodies by default."""
     bodies: list[bytes] = []

@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from goodput_proxy import __version__
 from goodput_proxy.classify import Passthrough
+from goodput_proxy.faults import MeterFault, UpstreamFault
 from goodput_proxy.metrics import Metrics
 from goodput_proxy.slo import Dimension, Judgement, Limits, Policy, SloClass, Verdict, judge
 from goodput_proxy.stream import Api
@@ -73,6 +74,8 @@ def observe(
     if not record.gaps.counts:
         gaps = Gaps((0,) * (len(metrics.icl_edges_ns) + 1))
         record = replace(record, gaps=gaps)
+    if record.outcome is Outcome.OK:
+        metrics.admit(api, model, slo)
     judgement = judge(record, slo.limits)
     metrics.observe(api, model, slo, record, judgement)
     return judgement
@@ -212,7 +215,10 @@ def test_clients_that_left_count_by_phase(phase: CancelPhase) -> None:
     """A client that left counts by phase, whether the request was cancelled, slow or good."""
     metrics = make_metrics()
     for elapsed_ns, outcome in ((1, Outcome.CLIENT), (S, Outcome.CLIENT), (1, Outcome.OK)):
-        observe(metrics, RequestRecord(outcome, elapsed_ns=elapsed_ns, cancel_phase=phase))
+        record = RequestRecord(
+            outcome, elapsed_ns=elapsed_ns, awaits_token=True, cancel_phase=phase
+        )
+        observe(metrics, record)
     assert total(metrics, "goodput_client_cancels_total") == 3
     assert total(metrics, "goodput_client_cancels_total", phase=phase) == 3
     assert total(metrics, "goodput_requests_total", verdict="cancelled") == 1
@@ -323,13 +329,14 @@ def test_more_pinned_models_than_places() -> None:
     assert label_values(metrics, "goodput_requests_total", "model") == {"p", "q", "r", "other"}
 
 
-def test_refused_requests_take_no_place() -> None:
-    """Guessing names of models fills no places: what the server answers with 4xx is `other`."""
+@pytest.mark.parametrize("outcome", [Outcome.HTTP_4XX, Outcome.HTTP_429, Outcome.CONNECT])
+def test_unanswered_models_take_no_place(outcome: Outcome) -> None:
+    """Guessing names of models fills no places: what the server does not answer is `other`."""
     metrics = make_metrics(max_models=3)
     for i in range(10):
-        observe(metrics, RequestRecord(Outcome.HTTP_4XX, elapsed_ns=1), f"guess-{i}")
+        observe(metrics, RequestRecord(outcome, elapsed_ns=1), f"guess-{i}")
     observe(metrics, ok(), "real")
-    observe(metrics, RequestRecord(Outcome.HTTP_4XX, elapsed_ns=1), "real")
+    observe(metrics, RequestRecord(outcome, elapsed_ns=1), "real")
     assert label_values(metrics, "goodput_requests_total", "model") == {"unknown", "other", "real"}
     assert total(metrics, "goodput_requests_total", model="other") == 10
     assert total(metrics, "goodput_requests_total", model="real") == 2
@@ -430,17 +437,19 @@ def test_the_proxys_own_counters() -> None:
     """What is not judged, what broke and what it cost is counted by reason, kind and stage."""
     metrics = make_metrics()
     metrics.passthrough(Passthrough.CONTROL)
-    metrics.upstream_error("closed")
-    metrics.tap_error("bad_json")
+    metrics.upstream_error(UpstreamFault.CLOSED)
+    metrics.tap_error(MeterFault.BAD_JSON)
     metrics.overhead("token", 100_000, times=3)
     metrics.loop_lag(2 * MS)
     metrics.in_flight.inc()
-    unread = RequestRecord(Outcome.OK, elapsed_ns=1, unclassified={"bad_json": 2, "oversize": 1})
+    unread = RequestRecord(
+        Outcome.OK, elapsed_ns=1, unclassified={MeterFault.BAD_JSON: 2, MeterFault.INTERNAL: 1}
+    )
     observe(metrics, unread)
     assert total(metrics, "goodput_passthrough_requests_total", kind="control") == 1
     assert total(metrics, "goodput_upstream_errors_total", reason="closed") == 1
     assert total(metrics, "goodput_tap_errors_total", reason="bad_json") == 3
-    assert total(metrics, "goodput_tap_errors_total", reason="oversize") == 1
+    assert total(metrics, "goodput_tap_errors_total", reason="internal") == 1
     overhead = "goodput_proxy_overhead_seconds"
     assert total(metrics, f"{overhead}_bucket", stage="token", le="0.0001") == 3
     assert total(metrics, f"{overhead}_sum", stage="token") == 0.0003
@@ -458,8 +467,8 @@ def full_metrics() -> Metrics:
     metrics = make_metrics(SloClass("gold", Limits(123 * MS), 0.99), DEFAULT, pinned=("p",))
     observe(metrics, ok(output_tokens=3, input_tokens=4))
     observe(metrics, ok(ttft_ns=S))
-    metrics.upstream_error("closed")
-    metrics.tap_error("bad_json")
+    metrics.upstream_error(UpstreamFault.CLOSED)
+    metrics.tap_error(MeterFault.BAD_JSON)
     metrics.overhead("token", 100_000)
     metrics.loop_lag(MS)
     return metrics
@@ -536,7 +545,7 @@ def test_rendering_in_a_thread_while_counting() -> None:
             for _ in range(20):
                 observe(metrics, ok(output_tokens=1), f"model-{i}")
             metrics.overhead("token", i, times=2)
-            metrics.tap_error(f"reason-{i}")
+            metrics.tap_error(list(MeterFault)[i % len(MeterFault)])
     finally:
         stop.set()
         thread.join()

@@ -170,10 +170,10 @@ async def test_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that does not come about in time is given up."""
     bench = Bench(Upstream("127.0.0.1", 9), connect_s=0.01)
 
-    async def dial() -> None:
+    async def never() -> None:
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(bench.pool, "_dial", dial)
+    monkeypatch.setattr(bench.pool, "_open", never)
     with pytest.raises(UpstreamError) as caught:
         await bench.pool.acquire()
 

@@ -368,7 +368,8 @@ async def test_long_stream_of_whole_chunks() -> None:
 
     assert played.answer is not None
     assert played.answer.body == case.body
-    ((judgement, _, output_tokens, *_),) = played.measured
+    measured: Any = played.measured
+    ((judgement, _, output_tokens, *_),) = measured
     assert judgement.compliant
     assert output_tokens == tokens
     assert played.batches > 1

@@ -85,8 +85,9 @@ def test_failures_are_not_measured_against_limits(outcome: Outcome, verdict: Ver
 @pytest.mark.parametrize(
     ("values", "cause"),
     [
-        ({"ttft_ns": None, "elapsed_ns": 100}, ""),
-        ({"ttft_ns": None, "elapsed_ns": 101}, "ttft"),
+        ({"ttft_ns": None, "awaits_token": True, "elapsed_ns": 100}, ""),
+        ({"ttft_ns": None, "awaits_token": True, "elapsed_ns": 101}, "ttft"),
+        ({"ttft_ns": None, "elapsed_ns": 101}, ""),
         ({"waiting_ns": 50}, ""),
         ({"waiting_ns": 51}, "stall"),
         ({"stall_ns": 51}, "stall"),

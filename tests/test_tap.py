@@ -178,7 +178,7 @@ def test_a_status_is_a_verdict() -> None:
     meter = Meter()
     meter.play((5, b"<html>"), status=503, content_type="text/html")
 
-    assert verdict("error", "http_5xx") == meter.verdicts
+    assert verdict("error", "http_5xx", model="other") == meter.verdicts
     assert meter.errors == {}
 
 
@@ -195,7 +195,7 @@ def test_no_response() -> None:
     meter = Meter()
     meter.tap.finish(End.CONNECT_FAILED, MS)
 
-    assert verdict("error", "connect") == meter.verdicts
+    assert verdict("error", "connect", model="other") == meter.verdicts
 
 
 def test_a_request_without_a_readable_body() -> None:
@@ -287,17 +287,37 @@ def test_the_queue_waits_for_the_writes() -> None:
     meter, loop = Meter(), Loop()
     queue = TapQueue(loop.call_soon, meter.metrics)
     meter.tap.begin(200, SSE, "")
-    meter.tap.feed(b"", MS)
+    meter.tap.feed(TOKEN, MS)
     queue.put(meter.tap, 1)
     queue.put(meter.tap, 2)
-    assert meter.counts("goodput_proxy_overhead_seconds_count") == {}
+    assert len(meter.tap._reads) == 1
 
     (callback,) = loop.callbacks
     callback()
+    assert meter.tap._reads == []
     queue.put(meter.tap, 3)
 
-    assert meter.counts("goodput_proxy_overhead_seconds_count") == {("token",): 2.0}
+    assert meter.counts("goodput_proxy_overhead_seconds_count") == {("token",): 3.0}
     assert len(loop.callbacks) == 2
+
+
+def test_much_to_look_at_is_looked_at_in_turns() -> None:
+    """A large read is cut, and the event loop has its turn between the pieces."""
+    meter, loop = Meter(), Loop()
+    queue = TapQueue(loop.call_soon, meter.metrics)
+    meter.tap.begin(200, SSE, "")
+    tokens = 20_000
+    assert meter.tap.feed(TOKEN * tokens, MS)
+    queue.put(meter.tap, MS)
+    turns = 0
+    while len(loop.callbacks) > turns:
+        loop.callbacks[turns]()
+        turns += 1
+    meter.tap.feed(STOP + DONE, MS)
+    meter.tap.finish(End.CLEAN, MS)
+
+    assert turns > 1
+    assert meter.counts("goodput_output_tokens_total") == {("m", "default", "good"): tokens}
 
 
 def test_reads_are_looked_at_in_batches() -> None:

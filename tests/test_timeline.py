@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from goodput_proxy.faults import MeterFault
 from goodput_proxy.stream.events import (
     CounterEvent,
     ErrorEvent,
@@ -39,6 +42,7 @@ def measure(
     last_byte_ns: int | None = 8000,
     generates: bool = True,
     streamed: bool = True,
+    stream_asked: bool = True,
 ) -> RequestRecord:
     """Return the record of a stream whose events come at these times after t0."""
     timeline = Timeline(T0_NS, EDGES_NS)
@@ -46,7 +50,12 @@ def measure(
     for at_ns, event in events:
         timeline.add(event, T0_NS + at_ns)
     return timeline.record(
-        status=status, end=end, end_ns=end_ns, last_byte_ns=last_byte_ns, generates=generates
+        status=status,
+        end=end,
+        end_ns=end_ns,
+        last_byte_ns=last_byte_ns,
+        generates=generates,
+        stream_asked=stream_asked,
     )
 
 
@@ -142,6 +151,8 @@ def test_tokens_of_one_read_share_its_time() -> None:
         ([TokenEvent(logprobs=2), TokenEvent()], (2, TokenSource.LOGPROBS)),
         ([TokenEvent(), TokenEvent()], (2, TokenSource.EVENTS)),
         ([UsageEvent(None, 3), TokenEvent()], (1, TokenSource.EVENTS)),
+        ([UsageEvent(0, 3), TokenEvent()], (1, TokenSource.EVENTS)),
+        ([UsageEvent(0, 3)], (0, TokenSource.USAGE)),
         ([UsageEvent(None, timings=True), TokenEvent()], (1, TokenSource.EVENTS)),
     ],
 )
@@ -183,12 +194,13 @@ TOKEN = (100, TokenEvent())
         (Outcome.OK, [TOKEN, (1, TerminatorEvent())], {}),
         (Outcome.OK, [TOKEN, (1, FinishEvent(0, "length"))], {}),
         (Outcome.OK, [TOKEN, (1, FinishEvent(0, "content_filter"))], {}),
-        (Outcome.OK, [(1, UnclassifiedEvent("oversize_record")), (2, STOP)], {}),
+        (Outcome.OK, [(1, UnclassifiedEvent(MeterFault.OVERSIZE_RECORD)), (2, STOP)], {}),
         (Outcome.OK, [(1, UsageEvent(3)), (2, STOP)], {}),
         (Outcome.OK, [(1, STOP)], {"generates": False}),
         (Outcome.OK, [TOKEN], {"streamed": False}),
-        (Outcome.OK, [(0, UnclassifiedEvent("content_type"))], {"streamed": False}),
+        (Outcome.OK, [(0, UnclassifiedEvent(MeterFault.CONTENT_TYPE))], {"streamed": False}),
         (Outcome.EMPTY, [(1, STOP)], {}),
+        (Outcome.EMPTY, [(1, UnclassifiedEvent(MeterFault.BAD_JSON)), (2, STOP)], {}),
         (Outcome.EMPTY, [(1, UsageEvent(0)), (2, TerminatorEvent())], {}),
         (Outcome.EMPTY, [], {"streamed": False, "last_byte_ns": None}),
         (Outcome.TRUNCATED, [], {"last_byte_ns": None}),
@@ -237,6 +249,20 @@ def test_cancel_phases(
 ) -> None:
     """The phase says how far the response was when its client left."""
     assert phase is measure(*events, status=status, end=End.CLIENT_LEFT).cancel_phase
+
+
+@pytest.mark.parametrize(
+    ("awaits", "keywords"),
+    [
+        (True, {"status": None}),
+        (False, {"status": None, "stream_asked": False}),
+        (True, {"status": 200}),
+        (False, {"status": 200, "streamed": False}),
+    ],
+)
+def test_waiting_for_a_first_token(awaits: bool, keywords: dict[str, Any]) -> None:  # noqa: FBT001
+    """Only a stream has a first token to wait for: one that was asked for, or has begun."""
+    assert measure(end=End.CLIENT_LEFT, **keywords).awaits_token is awaits
 
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=50))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +14,9 @@ from goodput_proxy.upstream import UpstreamConnection
 from tests.fakes import FakeTransport, RecordingSink
 from tests.streams import cut
 from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from goodput_proxy.heads import Headers
 
 MAX_HEAD_BYTES = 500
 CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -290,6 +293,7 @@ async def test_malformed_in_a_read_of_its_own() -> None:
         ("GET", SIZED + SIZED),
         ("GET", CHUNKED_HEAD + b"0\r\n\r\n" + SIZED),
         ("GET", b"HTTP/1.1 204 N\r\n\r\nx"),
+        ("GET", SIZED + b"HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nraw"),
         ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
         ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no"),
         ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" + SIZED),
@@ -403,6 +407,22 @@ async def test_flow_control_of_the_response() -> None:
     bench.lose()
     bench.connection.pause()
     bench.connection.resume()
+
+
+async def test_a_client_that_is_full_at_the_end() -> None:
+    """What the end of a response pauses is resumed: the connection serves others after this."""
+    bench = Bench()
+    told = bench.sink.on_end
+
+    def full(trailers: Headers) -> None:
+        told(trailers)
+        bench.connection.pause()
+
+    bench.sink.on_end = full  # type: ignore[method-assign]
+    bench.read(SIZED)
+
+    assert bench.transport.is_reading()
+    assert bench.connection.usable
 
 
 async def test_idle_timeout() -> None:

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from goodput_proxy.faults import MeterFault
+
 from .decoding import UNREADABLE
 from .events import (
     CounterEvent,
@@ -110,29 +112,33 @@ class ChoicesDialect:
         data = record.data
         if data is None:
             if record.oversize:
-                return [UnclassifiedEvent("oversize_record")]
+                return [UnclassifiedEvent(MeterFault.OVERSIZE_RECORD)]
             return [ErrorEvent("event_error_without_data")]
         if data.startswith(_DONE):
             return [TerminatorEvent()]
         try:
-            chunk = _decode(data)
+            return self._read_chunk(_decode(data), record.event)
         except UNREADABLE as exc:
             return [_unreadable(data, record.event, exc)]
-        if chunk.error or record.event == b"error":
+
+    def read_unary(self, body: bytes) -> list[Event]:
+        """Return what an answer that is not streamed says; never raises."""
+        try:
+            return self._read_answer(_decode(body))
+        except UNREADABLE as exc:
+            return [_unreadable(body, b"", exc)]
+
+    def _read_chunk(self, chunk: _Chunk, event: bytes) -> list[Event]:
+        if chunk.error or event == b"error":
             return [_failure(chunk)]
         choices = chunk.choices
         if not choices:
             return _totals(chunk)
         if len(choices) == 1:  # all servers but MLC
             return self._read_choice(choices[0], chunk)
-        return [event for choice in choices for event in self._read_choice(choice, chunk)]
+        return [said for choice in choices for said in self._read_choice(choice, chunk)]
 
-    def read_unary(self, body: bytes) -> list[Event]:
-        """Return what an answer that is not streamed says; never raises."""
-        try:
-            chunk = _decode(body)
-        except UNREADABLE as exc:
-            return [_unreadable(body, b"", exc)]
+    def _read_answer(self, chunk: _Chunk) -> list[Event]:
         if chunk.error:
             return [_failure(chunk)]
         events = _totals(chunk)
@@ -233,5 +239,5 @@ def _unreadable(data: bytes, event: bytes, exc: Exception) -> Event:
     if event == b"error" or _ERROR_HEAD.match(data):
         return ErrorEvent()
     if isinstance(exc, msgspec.ValidationError):
-        return UnclassifiedEvent("unexpected_shape")
-    return UnclassifiedEvent("bad_json")
+        return UnclassifiedEvent(MeterFault.UNEXPECTED_SHAPE)
+    return UnclassifiedEvent(MeterFault.BAD_JSON)

@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from goodput_proxy.faults import MeterFault
+
 
 class TokenEvent(msgspec.Struct, frozen=True, gc=False):
     """A record showed newly generated output of one choice.
@@ -65,9 +67,9 @@ class TerminatorEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class UnclassifiedEvent(msgspec.Struct, frozen=True, gc=False):
-    """A record could not be read; `reason` is a label of `goodput_tap_errors_total`."""
+    """Something of the response could not be read."""
 
-    reason: str
+    reason: MeterFault
 
 
 Event: TypeAlias = (

@@ -104,10 +104,12 @@ class SseFramer:
         records: list[Record] = []
         begin = 0
         while (end := pending.find(_BLANK_LINE, resume)) >= 0:
-            records += self._dispatch(bytes(pending[begin:end]))
+            if end > begin or self._overflow:
+                records += self._dispatch(bytes(pending[begin:end]))
             begin = resume = end + 2
         del pending[:begin]
-        if len(pending) > self._max_bytes:
+        # A line end may be the first half of the blank line, which is not part of the block.
+        if len(pending) - pending.endswith(b"\n") > self._max_bytes:
             self._overflow = True
             del pending[:-1]  # the last byte may be the first half of the blank line
         return records

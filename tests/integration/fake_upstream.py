@@ -180,7 +180,8 @@ class Peer(asyncio.Protocol):
         """Send all of it, at the pace at which the other end takes it."""
         for piece in pieces:
             while self._writing_paused:
-                await self._change.wait()
+                async with asyncio.timeout(PATIENCE_S):
+                    await self._change.wait()
             if self.ending is not None:
                 return
             self.send(piece)
@@ -188,8 +189,9 @@ class Peer(asyncio.Protocol):
 
     async def flush(self) -> None:
         """Wait until the kernel has everything that was sent."""
-        while self.transport.get_write_buffer_size():  # noqa: ASYNC110 -- there is no event
-            await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE_S):
+            while self.transport.get_write_buffer_size():  # noqa: ASYNC110 -- there is no event
+                await asyncio.sleep(0)
 
     def finish(self) -> None:
         """Close the sending direction; the other end may go on."""

@@ -158,7 +158,7 @@ async def test_while_its_answer_is_stopped(start_proxy: StartProxy) -> None:
 async def test_late_enough_to_be_slow(start_proxy: StartProxy) -> None:
     """Who leaves after a limit was missed has been served slowly: leaving must not hide that."""
     proxy = await start_proxy(slo={"ttft": "20ms"})
-    client, server = await proxy.begin(post(b"{}"))
+    client, server = await proxy.begin(post(b'{"stream":true}'))
     await asyncio.sleep(0.03)
     client.close()
     await server.ended()

@@ -47,6 +47,7 @@ async def test_stream_finishes(upstream: FakeUpstream, number: signal.Signals) -
     """A stream that runs when the signal comes runs to its end, and then the process ends well."""
     async with serving(upstream.url) as proxy:
         assert (await get(proxy.admin_port, "/readyz")).status == 200
+        await (await upstream.accept()).ended()  # the probe's own connection
         client, server = await begin_stream(proxy, upstream)
         idle = await proxy.connect()
         proxy.signal(number)

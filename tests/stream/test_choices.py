@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from goodput_proxy.faults import MeterFault
 from goodput_proxy.stream.choices import ChoicesDialect
 from goodput_proxy.stream.events import (
     CounterEvent,
@@ -203,23 +204,23 @@ def test_named_error_events(data: bytes | None) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"garbage", "bad_json"),
-        (b'{"choices":[{"delta":{"content":"\xff"}}]}', "bad_json"),
-        (b'{"choices":[{"delta":{"content":"a\x00"}}]}', "bad_json"),
-        (b'{"other":' + b"[" * 100_000, "bad_json"),
-        (b"", "bad_json"),
-        (b'"text"', "unexpected_shape"),
-        (b'{"choices":{"a":1}}', "unexpected_shape"),
+        (b"garbage", MeterFault.BAD_JSON),
+        (b'{"choices":[{"delta":{"content":"\xff"}}]}', MeterFault.BAD_JSON),
+        (b'{"choices":[{"delta":{"content":"a\x00"}}]}', MeterFault.BAD_JSON),
+        (b'{"other":' + b"[" * 100_000, MeterFault.BAD_JSON),
+        (b"", MeterFault.BAD_JSON),
+        (b'"text"', MeterFault.UNEXPECTED_SHAPE),
+        (b'{"choices":{"a":1}}', MeterFault.UNEXPECTED_SHAPE),
     ],
 )
-def test_unreadable_records(data: bytes, reason: str) -> None:
+def test_unreadable_records(data: bytes, reason: MeterFault) -> None:
     """What cannot be read is reported with its reason and never raises."""
     assert [UnclassifiedEvent(reason)] == read(data)
 
 
 def test_oversize_records() -> None:
     """A record that framing gave up is reported as such."""
-    assert [UnclassifiedEvent("oversize_record")] == ChoicesDialect().read(
+    assert [UnclassifiedEvent(MeterFault.OVERSIZE_RECORD)] == ChoicesDialect().read(
         Record(None, oversize=True)
     )
 
@@ -257,7 +258,7 @@ def test_echo_record_of_chat() -> None:
         ({"choices": [{"index": 2, "text": "hi"}]}, [TokenEvent(2)]),
         ({"choices": [{"message": {"role": "assistant", "content": None}}]}, []),
         ({"error": {"type": "T"}}, [ErrorEvent("T")]),
-        ([], [UnclassifiedEvent("unexpected_shape")]),
+        ([], [UnclassifiedEvent(MeterFault.UNEXPECTED_SHAPE)]),
     ],
 )
 def test_unary_answers(body: Any, events: list[Event]) -> None:

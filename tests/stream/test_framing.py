@@ -78,6 +78,15 @@ def test_an_oversize_record_is_announced_and_skipped(step: int) -> None:
     assert [Record(b"a"), Record(None, oversize=True), Record(b"b")] == frame(*reads, cap=100)
 
 
+def test_a_record_as_large_as_the_cap() -> None:
+    """The blank line is no part of a record, wherever a read cuts it."""
+    block = b"data: " + b"x" * 94
+
+    for cut in range(len(block) + 3):
+        whole = block + b"\n\n"
+        assert frame(whole[:cut], whole[cut:], cap=100) == [Record(block[6:])]
+
+
 def test_an_oversize_record_that_never_ends_is_announced_at_the_end() -> None:
     """A line without an end is one oversize record."""
     assert [Record(None, oversize=True)] == frame(*[b"x" * 50] * 10, cap=100)

@@ -1,0 +1,28 @@
+"""What can go wrong that is not a verdict; values are label values, so the sets are closed."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class MeterFault(StrEnum):
+    """Why the meter did not see something; the label `reason` of `goodput_tap_errors_total`."""
+
+    BAD_JSON = "bad_json"
+    UNEXPECTED_SHAPE = "unexpected_shape"  # JSON, but not of this API
+    OVERSIZE_RECORD = "oversize_record"
+    OVERSIZE_BODY = "oversize_body"
+    CONTENT_ENCODING = "content_encoding"  # compressed: timed and not read
+    CONTENT_TYPE = "content_type"  # neither a stream nor JSON: timed and not read
+    INTERNAL = "internal"  # a defect
+
+
+class UpstreamFault(StrEnum):
+    """How the upstream broke; the label `reason` of `goodput_upstream_errors_total`."""
+
+    CONNECT = "connect"
+    CONNECT_TIMEOUT = "connect_timeout"
+    TIMEOUT = "timeout"  # no byte for too long
+    CLOSED = "closed"  # in the middle of an exchange
+    RESET = "reset"
+    PROTOCOL = "protocol"  # what it sent is not HTTP/1.1, or not what a proxy may pass on
