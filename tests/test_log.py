@@ -49,7 +49,7 @@ def fail_with_a_secret() -> NoReturn:
 
 def log_everything() -> None:
     """Log an event and a failure, as this program does and as libraries do."""
-    ours, theirs = structlog.get_logger(), logging.getLogger("some.library")
+    ours, theirs = structlog.get_logger(), logging.getLogger("somebody")
     ours.info("listening", url="http://localhost:1")
     theirs.warning("slow: %d ms", 7)
     for log in (ours, theirs):
@@ -111,7 +111,7 @@ def test_lines_for_people(capsys: pytest.CaptureFixture[str]) -> None:
 def test_levels(level: str, written: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """What is below the level is not written, of this program as of libraries."""
     configure_logging(LogSettings.model_validate({"level": level}))
-    for log in (structlog.get_logger(), logging.getLogger("some.library")):
+    for log in (structlog.get_logger(), logging.getLogger("somebody")):
         for name in ("debug", "info", "warning", "error"):
             getattr(log, name)(name)
     assert [line["event"] for line in read_lines(capsys)] == written * 2

@@ -9,6 +9,7 @@ ends with `[DONE]`. A word counts as a token, so that a reader can check the num
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
@@ -44,9 +45,9 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     n: _OnlyOne | None = None
 
     @property
+    @abstractmethod
     def prompt_tokens(self) -> int:
         """Words of the prompt."""
-        raise NotImplementedError
 
     @property
     def token_limit(self) -> int | None:
@@ -101,7 +102,7 @@ class CompletionBody(Body, frozen=True, kw_only=True):
         return max(1, len(self.prompt.split()))
 
 
-class Answer:
+class Answer(ABC):
     """What one request gets back, as a stream of records or as one body."""
 
     whole_name: ClassVar[str]
@@ -114,9 +115,9 @@ class Answer:
         self._model = model
         self._prompt_tokens = prompt_tokens
 
+    @abstractmethod
     def records(self, index: int, finish_reason: FinishReason | None) -> list[bytes]:
         """Return the SSE records of one token, each to be written by itself."""
-        raise NotImplementedError
 
     def usage_record(self, output_tokens: int) -> bytes:
         """Return the record that tells how many tokens there were."""
@@ -129,8 +130,8 @@ class Answer:
         usage = self._usage(output_tokens)
         return msgspec.json.encode(self._envelope(self.whole_name, [choice], usage=usage))
 
-    def _whole_text(self, text: str) -> dict[str, object]:
-        raise NotImplementedError
+    @abstractmethod
+    def _whole_text(self, text: str) -> dict[str, object]: ...
 
     def _choice(self, finish_reason: FinishReason | None, **content: object) -> dict[str, object]:
         return {"index": 0, **content, "logprobs": None, "finish_reason": finish_reason}
