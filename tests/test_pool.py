@@ -61,8 +61,10 @@ async def serving(**options: Any) -> AsyncIterator[FakeUpstream]:
     """Run an upstream."""
     server = FakeUpstream()
     await server.start(**options)
-    yield server
-    await server.stop()
+    try:
+        yield server
+    finally:  # uvloop hangs when it is closed with a server that listens
+        await server.stop()
 
 
 async def test_newest_first() -> None:

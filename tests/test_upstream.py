@@ -271,19 +271,37 @@ async def test_malformed(response: bytes) -> None:
     """What cannot be trusted is broken off, and its connection is closed."""
     bench = Bench()
 
-    assert bench.read(response)[-1] == ("failure", End.CUT)
+    calls = bench.read(response)
+    assert calls[-1] == ("failure", End.CUT)
+    assert "informational" not in [call[0] for call in calls]
     assert bench.failures == ["protocol"]
     assert bench.transport.aborted
     assert not bench.connection.usable
 
 
-async def test_malformed_in_a_read_of_its_own() -> None:
+@pytest.mark.parametrize(
+    ("read", "told"),
+    [(b"zz\r\n", b""), (b"3\r\nabcde", b"abc"), (b"3\r\nabc\n\n", b"abc"), (b"\r\n", b"")],
+)
+async def test_malformed_in_a_read_of_its_own(read: bytes, told: bytes) -> None:
     """What follows whole chunks that were not parsed is parsed as if they had been."""
     bench = Bench()
-    bench.read(CHUNKED_HEAD + b"1\r\n_\r\n", b"1\r\na\r\n", b"1\r\nb\r\n", b"zz\r\n")
+    bench.read(CHUNKED_HEAD + b"1\r\n_\r\n", b"1\r\na\r\n", b"1\r\nb\r\n", read)
 
-    assert bench.sink.body == b"_ab"
+    assert bench.sink.body == b"_ab" + told
     assert bench.failures == ["protocol"]
+
+
+@pytest.mark.parametrize("last", [b"0\r\n\r\n", b"1\r\n_\r\n0\r\nX-T: 1\r\n\r\n"])
+async def test_chunks_of_another_exchange(last: bytes) -> None:
+    """A response without chunks is not taken for one, whatever the connection carried before."""
+    bench = Bench()
+    assert bench.read(CHUNKED_HEAD, b"1\r\n_\r\n", last)[-1][0] == "end"
+    bench.begin()
+    bench.read(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n", LOOKS_WHOLE)
+
+    assert bench.sink.body == LOOKS_WHOLE
+    assert bench.sink.calls[-1] == ("end", [])
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,10 @@ async def test_upstream_comes_back(proxy: RunningProxy, upstream: FakeUpstream) 
     second = await again.accept()
     await second.request()
     second.send(sized(b"after"))
-
-    assert (await client.answer()).body == b"after"
+    answer = await client.answer()
     await again.stop()
+
+    assert answer.body == b"after"
 
 
 async def test_connecting_times_out(start_proxy: StartProxy) -> None:
