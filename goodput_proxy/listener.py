@@ -73,7 +73,10 @@ class ClientConnection(RequestHandler):
 
     def take_head_time_ns(self) -> int:
         """Return when the head of the request at hand had been read."""
-        return self._head_times_ns.popleft()
+        if len(self._head_times_ns) > len(self._messages):
+            return self._head_times_ns.popleft()
+        # aiohttp has kept it back behind a request to upgrade, and parsed it just now.
+        return monotonic_ns()
 
     @property
     def idle(self) -> bool:

@@ -29,8 +29,8 @@ from tests.waiting import PATIENCE_S
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.integration.conftest import StartProxy
     from tests.integration.fake_upstream import FakeUpstream
-    from tests.integration.harness import RunningProxy
 
 STREAMS = 50
 TOKENS = 100
@@ -115,8 +115,9 @@ async def test_time_in_the_proxy(upstream: FakeUpstream) -> None:
     pytest.fail(f"p99 is {p99:.2f} ms")
 
 
-async def test_curl_shows_each_token(proxy: RunningProxy, upstream: FakeUpstream) -> None:
+async def test_curl_shows_each_token(start_proxy: StartProxy, upstream: FakeUpstream) -> None:
     """`curl -N` prints a token when it is sent: the next is sent when it has been seen."""
+    proxy = await start_proxy(slo={"ttft": "60s", "itl": "60s"})
     process = await asyncio.create_subprocess_exec(
         require_program("curl"),
         *("--silent", "--no-buffer", "--header", "Content-Type: application/json"),

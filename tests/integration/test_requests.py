@@ -401,6 +401,22 @@ async def test_pipelined_requests(proxy: RunningProxy) -> None:
     assert len(proxy.upstream.peers) == 1
 
 
+async def test_declined_upgrade(proxy: RunningProxy) -> None:
+    """Without an upgrade a WebSocket's handshake is a plain request, also for what follows it."""
+    handshake = get(b"/ws", b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: a")
+    client, server = await proxy.begin(handshake + get(b"/1") + get(b"/2"))
+    answers = []
+    for target, body in ((b"/ws", b"426"), (b"/1", b"1"), (b"/2", b"2")):
+        head, _ = await server.request()
+        assert head == get(target, *([b"Sec-WebSocket-Key: a"] if target == b"/ws" else []))
+        server.send(sized(body))
+        answers.append((await client.answer()).body)
+    client.send(get(b"/3"))
+    await server.request()
+
+    assert answers == [b"426", b"1", b"2"]
+
+
 async def test_inference_paths_only_are_judged(proxy: RunningProxy) -> None:
     """What is not inference is counted apart."""
     await proxy.exchange(get(b"/v1/models"), OK)

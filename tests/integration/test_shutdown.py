@@ -158,7 +158,7 @@ async def test_second_signal_forces(upstream: FakeUpstream) -> None:
 
 async def test_counts_can_be_read_until_the_end(upstream: FakeUpstream) -> None:
     """What the last streams came to can be scraped while others still run."""
-    async with serving(upstream.url) as proxy:
+    async with serving(upstream.url, "--slo.ttft", "60s", "--slo.itl", "60s") as proxy:
         first, first_server = await begin_stream(proxy, upstream)
         second, second_server = await begin_stream(proxy, upstream)
         proxy.signal()
