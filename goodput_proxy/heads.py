@@ -122,6 +122,17 @@ def response_head(status: int, reason: bytes, headers: Headers, own: Iterable[by
     return b"\r\n".join(lines)
 
 
+def own_answer(status: int, reason: bytes, body: bytes, *, to_head: bool = False) -> bytes:
+    """Return a whole JSON response of the proxy's own, after which the connection closes."""
+    own = (
+        b"Content-Type: application/json",
+        b"Content-Length: %d" % len(body),
+        b"Connection: close",
+    )
+    head = response_head(status, reason, (), own)
+    return head if to_head else head + body
+
+
 def error_body(message: str, code: str) -> bytes:
     """Return an error in the shape that OpenAI's clients expect."""
     error = {"message": message, "type": "proxy_error", "param": None, "code": code}

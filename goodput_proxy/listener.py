@@ -18,7 +18,7 @@ from aiohttp import http_parser, web
 from aiohttp.web import RequestPayloadError
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
-from .heads import error_body, response_head
+from .heads import error_body, own_answer
 from .proxy import Request
 
 if TYPE_CHECKING:
@@ -138,12 +138,7 @@ class ClientConnection(RequestHandler):
             reason = b"Bad Request" if status < 500 else b"Internal Server Error"
             text = "The request is malformed." if status < 500 else "The proxy failed."
             body = error_body(text, "refused" if status < 500 else "internal")
-            own = (
-                b"Content-Type: application/json",
-                b"Content-Length: %d" % len(body),
-                b"Connection: close",
-            )
-            transport.write(response_head(status, reason, (), own) + body)
+            transport.write(own_answer(status, reason, body))
         return _CLOSE
 
 

@@ -115,7 +115,7 @@ class Metrics:
         self._models = {UNKNOWN_MODEL, *policy.pinned_models}
         self._max_models = max(max_models, len(self._models))
         self._series: dict[tuple[Api, str, str], _Series] = {}
-        self._define_requests(policy)
+        self._define_requests()
         self._define_latencies(policy)
         self._define_proxy()
         self._describe_policy(policy)
@@ -127,8 +127,7 @@ class Metrics:
                 for api in Api:
                     self._children(api, model, slo.name)
 
-    def _define_requests(self, policy: Policy) -> None:
-        del policy
+    def _define_requests(self) -> None:
         self._requests = self._counter(
             "goodput_requests",
             "Inference requests by verdict; disjoint, so the sum is every request.",

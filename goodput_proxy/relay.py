@@ -15,7 +15,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Protocol
 
-from .heads import Headers, error_body, find_header, response_head
+from .heads import Headers, error_body, find_header, own_answer, response_head
 from .timeline import End
 
 if TYPE_CHECKING:
@@ -194,13 +194,7 @@ class Relay:
     def answer(self, status: int, reason: bytes, body: bytes) -> None:
         """Answer in the upstream's place, and close the connection."""
         self.keep_alive = False
-        own = (
-            b"Content-Type: application/json",
-            b"Content-Length: %d" % len(body),
-            b"Connection: close",
-        )
-        head = response_head(status, reason, (), own)
-        self._write(head if self._head_request else head + body)
+        self._write(own_answer(status, reason, body, to_head=self._head_request))
         self._finish(self.end)
 
     def _write(self, data: bytes) -> None:
