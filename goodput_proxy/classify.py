@@ -1,20 +1,27 @@
-"""What a request asks for, read from its method, path and JSON body; pure.
+"""What a request asks for, read from its method, path and body; pure.
 
-The body is a bounded copy of what was forwarded. It is decoded typed and partially: prompts
-are skipped in C and never become Python objects. A body that cannot be read is no error:
-the request is forwarded all the same and counted with `model="unknown"`.
+Everything that is not inference is forwarded and counted apart, by kind, and never enters the
+ratio. Inference may turn out to be none when its body is read: a request for no output, or the
+prefill leg of disaggregated serving, whose single token nobody waits for.
+
+The body is a bounded copy of what was forwarded (see `body.py`). It is decoded typed and
+partially: prompts are skipped in C and never become Python objects. A body that cannot be read
+is no error: the request is forwarded all the same and counted with `model="unknown"`.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
-from .stream import Api, find_api
 from .stream.decoding import UNREADABLE
+from .stream.endpoints import ROOT, Endpoint, Streams, find_endpoint
 
 UNKNOWN_MODEL = "unknown"
 
@@ -25,10 +32,71 @@ _MAX_MODEL_CHARS = 256
 class Passthrough(StrEnum):
     """Why a request is outside the ratio; the value is the label `kind`."""
 
-    CONTROL = "control"  # an inference path that was asked for no output
+    HEALTH = "health"
+    METADATA = "metadata"  # models, versions, metrics of the server
+    TOKENIZER = "tokenizer"
+    EMBEDDING = "embedding"  # answered once and no text; judged where a class names its path
+    CONTROL = "control"  # of the engine, or an inference path that was asked for no output
+    REPLAY = "replay"  # what was generated before, streamed again
+    LOAD = "load"  # models that are pulled or loaded, with progress as a stream
+    PREFILL = "prefill"  # the first leg of disaggregated serving
     UNMEASURED = "unmeasured"  # inference that ended well while the meter was broken
     REFUSED = "refused"  # malformed: answered here and not forwarded
     OTHER = "other"
+
+
+_GET = frozenset(("GET", "HEAD"))
+
+# Tried from top to bottom against the end of a path; None stands for any method.
+_ELSEWHERE: tuple[tuple[frozenset[str] | None, re.Pattern[str], Passthrough], ...] = tuple(
+    (methods, re.compile(rf"(?:.*/)?{path}"), kind)
+    for methods, path, kind in (
+        (_GET, r"responses/[^/]+", Passthrough.REPLAY),
+        (_GET, r"v1/stream", Passthrough.REPLAY),
+        (None, r"(?:api/(?:pull|push|create)|load_model|models/sse)", Passthrough.LOAD),
+        (None, r"(?:health|health/.*|healthz|health_generate|ready|readyz)", Passthrough.HEALTH),
+        (
+            None,
+            r"(?:live|livez|ping|v2/models/[^/]+(?:/versions/[^/]+)?/ready)",
+            Passthrough.HEALTH,
+        ),
+        (_GET, r"", Passthrough.HEALTH),  # the root
+        (None, r"(?:de)?tokenize|apply-template|chat_tokenize", Passthrough.TOKENIZER),
+        (None, r"(?:count_tokens|input_tokens|render|derender)", Passthrough.TOKENIZER),
+        (None, r"models/[^/]+:countTokens", Passthrough.TOKENIZER),
+        (_GET, r"(?:metrics|perf_metrics|load|loads|slots|props|lookup)", Passthrough.METADATA),
+        (_GET, r"(?:kv_event_sources|nodes/.*|version|info|tokenizer_info)", Passthrough.METADATA),
+        (_GET, r"(?:get_)?(?:model|server)_info", Passthrough.METADATA),
+        (_GET, r"(?:models|models/.*|tags|ps|metadata|license)", Passthrough.METADATA),
+        (_GET, r"(?:docs|openapi\.json)", Passthrough.METADATA),
+        (None, r"api/show", Passthrough.METADATA),
+        (
+            None,
+            r"(?:(?:un)?load_lora_adapter|lora.*|sleep|wake_up|is_sleeping|pause|resume|terminate)",
+            Passthrough.CONTROL,
+        ),
+        (
+            None,
+            r"(?:.*_profile|abort_requests?|flush_cache|reset_.*_cache|.*_weights.*)",
+            Passthrough.CONTROL,
+        ),
+        (
+            None,
+            r"(?:responses/[^/]+/cancel|chat/completions/control|repository/.*|.*sharedmemory/.*)",
+            Passthrough.CONTROL,
+        ),
+        (None, r"trace/setting", Passthrough.CONTROL),
+        (frozenset(("DELETE",)), r"(?:responses/[^/]+|v1/stream)", Passthrough.CONTROL),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where an inference request goes by its head."""
+
+    endpoint: Endpoint
+    model: str = UNKNOWN_MODEL  # where the path names it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,75 +105,126 @@ class Ask:
 
     model: str = UNKNOWN_MODEL
     stream: bool = True  # unknown counts as asked for: long prompts, the unreadable, mostly are
-    generates: bool = True  # False: `max_tokens: 0`, which scores or warms up
     echo: bool = False
+    aside: Passthrough | None = None  # it is no inference, after all
+
+    @property
+    def generates(self) -> bool:
+        """Whether output was asked for."""
+        return self.aside is not Passthrough.CONTROL
+
+
+@lru_cache(maxsize=1024)
+def classify(method: str, path: str) -> Route | Passthrough:
+    """Return where a request goes by its method and path, or what it counts as apart."""
+    if method == "POST":
+        if (endpoint := find_endpoint(path)) is not None:
+            return _route(endpoint, path)
+        if path == "/":
+            return Route(ROOT)
+    for methods, pattern, kind in _ELSEWHERE:
+        if (methods is None or method in methods) and pattern.fullmatch(path):
+            return kind
+    return Passthrough.OTHER
+
+
+def _route(endpoint: Endpoint, path: str) -> Route:
+    found = endpoint.path.fullmatch(path)
+    name = found.groupdict().get("model") if found else None
+    return Route(endpoint, _as_model(unquote(name or "")) or UNKNOWN_MODEL)
+
+
+def _as_model(value: Any) -> str | None:
+    named = isinstance(value, str) and 0 < len(value) <= _MAX_MODEL_CHARS
+    return value if named else None
 
 
 class _Body(msgspec.Struct):
     model: Any = None
     stream: Any = None
-    max_tokens: Any = None
-    max_completion_tokens: Any = None
     echo: Any = None
+    background: Any = None
+    max_completion_tokens: Any = None
+    max_tokens: Any = None
+    max_output_tokens: Any = None
+    n_predict: Any = None
+    sampling_params: Any = None
+    parameters: Any = None
+    kv_transfer_params: Any = None
+    inputs: msgspec.Raw = msgspec.Raw()  # seen, not read
+    input: msgspec.Raw = msgspec.Raw()
+    messages: msgspec.Raw = msgspec.Raw()
+    prompt: msgspec.Raw = msgspec.Raw()
 
 
 _decode = msgspec.json.Decoder(_Body).decode
 
+# Fields of a form, and their values, as far as a beginning of the form shows them (RFC 7578).
+_FORM_FIELD = re.compile(
+    rb'\bname="?(model|stream)"?(?:;[^\r\n]*)?\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{0,256})\r\n'
+)
 
-def classify(method: str, path: str) -> Api | None:
-    """Return the inference API that a request addresses, None for everything else."""
-    return find_api(path) if method == "POST" else None
 
+def read_ask(route: Route, content_type: str, body: bytes) -> Ask:
+    """Return what a body asks for; the defaults where it does not say or is unreadable.
 
-def read_ask(body: bytes) -> Ask:
-    """Return what a JSON body asks for; the defaults where it does not say or is unreadable."""
+    Args:
+        route: of the request; a model that its path names stands in for one in the body.
+        content_type: of the body, as the request states it.
+        body: JSON, its outline, or the beginning of a form.
+    """
+    streams = route.endpoint.streams
+    if content_type.lower().startswith("multipart/form-data"):
+        form = {name: value.decode("utf-8", "replace") for name, value in _FORM_FIELD.findall(body)}
+        asked = form.get(b"stream", "").lower() in {"true", "1"}
+        return Ask(_as_model(form.get(b"model")) or route.model, asked)
     try:
         fields = _decode(body)
     except UNREADABLE:
-        return Ask()
-    model = fields.model
-    named = isinstance(model, str) and 0 < len(model) <= _MAX_MODEL_CHARS
-    limit = fields.max_completion_tokens
-    if limit is None:
-        limit = fields.max_tokens
+        return Ask(route.model, streams is not Streams.NEVER)
     return Ask(
-        model=model if named else UNKNOWN_MODEL,
-        stream=fields.stream is True,
-        generates=type(limit) is not int or limit != 0,  # `False == 0`, hence the type
+        model=_as_model(fields.model) or route.model,
+        stream=_asks_for_stream(streams, fields.stream),
         echo=fields.echo is True,
+        aside=_set_aside(route.endpoint, fields),
     )
 
 
-class BodyCopy:
-    """Keep a copy of a body while it streams past, up to a bound; then keep nothing."""
+def _asks_for_stream(streams: Streams, field: Any) -> bool:
+    if streams is Streams.IF_ASKED:
+        return field is True
+    if streams is Streams.UNLESS_DECLINED:
+        return field is not False
+    return streams is Streams.ALWAYS
 
-    __slots__ = ("_chunks", "_max_bytes", "_size")
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._chunks: list[bytes] = []
-        self._size = 0
+def _set_aside(endpoint: Endpoint, fields: _Body) -> Passthrough | None:
+    """Return what a request is when its body shows that it is no inference."""
+    limit = _token_limit(fields)
+    transfer = fields.kv_transfer_params
+    if isinstance(transfer, dict) and (
+        transfer.get("do_remote_decode") is True
+        or (limit == 1 and transfer.get("do_remote_prefill") is not True)
+    ):
+        return Passthrough.PREFILL
+    if limit == 0 or (fields.background is True and fields.stream is not True):
+        return Passthrough.CONTROL
+    if endpoint is ROOT and not fields.inputs:
+        return Passthrough.OTHER
+    talks = fields.messages or fields.prompt or fields.inputs
+    if endpoint.mixed and fields.input and not talks:
+        return Passthrough.EMBEDDING
+    return None
 
-    def add(self, chunk: bytes) -> None:
-        """Take the next piece of the body."""
-        self._size += len(chunk)
-        if self._size <= self._max_bytes:
-            self._chunks.append(chunk)
-        else:
-            self._chunks.clear()
 
-    @property
-    def size(self) -> int:
-        """Bytes that the body has had so far, kept or not."""
-        return self._size
-
-    @property
-    def overflowed(self) -> bool:
-        """Whether the body outgrew the bound."""
-        return self._size > self._max_bytes
-
-    def take(self) -> bytes:
-        """Return the copy, empty when the body outgrew the bound, and let go of it."""
-        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
-        return body
+def _token_limit(fields: _Body) -> int | None:
+    """Return how many tokens of output are asked for at most, None when no limit is set."""
+    limits = [fields.max_completion_tokens, fields.max_tokens, fields.max_output_tokens]
+    limits.append(fields.n_predict)
+    for nested in (fields.sampling_params, fields.parameters):
+        if isinstance(nested, dict):
+            limits += [nested.get("max_new_tokens"), nested.get("max_tokens")]
+    for limit in limits:
+        if limit is not None:
+            return limit if type(limit) is int else None  # `False == 0`, hence the type
+    return None

@@ -35,7 +35,8 @@ from .classify import UNKNOWN_MODEL, Passthrough
 from .faults import MeterFault, UpstreamFault
 from .slo import Dimension, Judgement, Policy, SloClass, Verdict
 from .stream import Api
-from .timeline import CancelPhase, Outcome, RequestRecord, TokenSource
+from .stream.events import TokenSource
+from .timeline import CancelPhase, Outcome, RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -124,7 +125,7 @@ class Metrics:
         GCCollector(registry=self.registry)
         for slo in policy.classes:
             for model in policy.pinned_models or (UNKNOWN_MODEL,):
-                for api in Api:
+                for api in (Api.CHAT, Api.COMPLETIONS):
                     self._children(api, model, slo.name)
 
     def _define_requests(self) -> None:

@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING
 
 from aiohttp.web import RequestPayloadError
 
-from .classify import BodyCopy, Passthrough, classify
+from .body import RequestBody
+from .classify import Passthrough, Route, classify
 from .heads import Refusal, check_request, error_body, find_header, request_head
 from .pool import UpstreamError
 from .relay import Relay
+from .stream import Api
 from .tap import InferenceHead, Tap, TapQueue
 from .timeline import End
 
@@ -102,7 +104,9 @@ class Proxy:
             relay.answer(refusal.status, refusal.reason, refusal.body)
             self._metrics.passthrough(Passthrough.REFUSED)
             return False
-        tap = relay.tap = self._make_tap(request, target)
+        path = target.partition("?")[0]
+        route = classify(request.method, path)
+        tap = relay.tap = self._make_tap(request, route, path)
         follow(relay)
         self._begin(tap)
         try:
@@ -122,7 +126,7 @@ class Proxy:
                 relay.cut()  # the client is there: our own deadline ends the stream
             raise
         finally:
-            self._end(tap, relay)
+            self._end(tap, relay, route)
         return relay.keep_alive and not self.draining
 
     async def _exchange(self, request: Request, target: str, relay: Relay) -> None:
@@ -146,7 +150,7 @@ class Proxy:
     ) -> None:
         """Send the request while it arrives; a cut upload is never given a proper end."""
         body, chunked, tap = request.body, request.chunked, relay.tap
-        copy = BodyCopy(self._limits.body_copy_bytes if tap is not None else 0)
+        copy = RequestBody(self._limits.body_scan_bytes if tap is not None else 0)
         piece = body.read_nowait()
         head = request_head(request.method, target, request.headers, chunked=chunked)
         connection.write(head + _frame(piece, chunked=chunked))
@@ -179,12 +183,12 @@ class Proxy:
         finally:
             task.cancel()
 
-    def _make_tap(self, request: Request, target: str) -> Tap | None:
-        path = target.partition("?")[0]
-        api = classify(request.method, path)
-        if api is None:
+    def _make_tap(self, request: Request, route: Route | Passthrough, path: str) -> Tap | None:
+        if not isinstance(route, Route):
             return None
-        head = InferenceHead(api, path, request.headers, request.t0_ns)
+        if route.endpoint.api is Api.EMBEDDINGS and not self._policy.names(path):
+            return None
+        head = InferenceHead(route, path, request.headers, request.t0_ns)
         return Tap(head, self._policy, self._metrics, self._limits)
 
     def _begin(self, tap: Tap | None) -> None:
@@ -192,10 +196,11 @@ class Proxy:
         if tap is not None:
             self._metrics.in_flight.inc()
 
-    def _end(self, tap: Tap | None, relay: Relay) -> None:
+    def _end(self, tap: Tap | None, relay: Relay, route: Route | Passthrough) -> None:
         self.in_flight -= 1
         if tap is None:
-            self._metrics.passthrough(Passthrough.OTHER)
+            aside = Passthrough.EMBEDDING if isinstance(route, Route) else route
+            self._metrics.passthrough(aside)
             return
         self._metrics.in_flight.dec()
         tap.finish(relay.end, monotonic_ns())

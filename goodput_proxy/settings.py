@@ -117,7 +117,13 @@ class LimitSettings(_Group):
     body_copy_bytes: int = Field(
         512 * 1024,
         ge=1024,
-        description="largest JSON body, of a request or an answer, that is looked into",
+        description="largest JSON answer that is looked into",
+    )
+    body_scan_bytes: int = Field(
+        32 * 1024 * 1024,
+        ge=1024,
+        description="largest request body that is searched for what it asks; nothing is kept of"
+        " one above 64 KiB but its short fields",
     )
     head_bytes: int = Field(64 * 1024, ge=1024, description="largest request or response head")
 

@@ -106,6 +106,10 @@ class Policy:
     classes: tuple[SloClass, ...]
     pinned_models: tuple[str, ...] = ()  # models that a class names without a glob
 
+    def names(self, path: str) -> bool:
+        """Return whether a class is meant for this path and says so."""
+        return any(c.match.path is not None and c.match.path.match(path) for c in self.classes)
+
     def find(self, model: str, path: str, headers: Headers) -> SloClass:
         """Return the first class that a request fits."""
         for slo in self.classes[:-1]:

@@ -18,23 +18,26 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from .classify import Ask, BodyCopy, Passthrough, read_ask
+from .body import BodyCopy
+from .classify import Ask, Passthrough, read_ask
 from .faults import MeterFault
-from .slo import judge
-from .stream import make_dialect, make_reader
+from .heads import find_header
+from .slo import DEFAULT_CLASS, judge
+from .stream import Api, make_dialect, make_framer
 from .stream.events import TokenEvent, UnclassifiedEvent
+from .stream.reader import StreamReader
 from .timeline import End, Outcome, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .classify import Route
     from .heads import Headers
     from .metrics import Metrics
     from .settings import LimitSettings
     from .slo import Policy, SloClass
-    from .stream import Api, Dialect
+    from .stream.dialect import Dialect
     from .stream.events import Event
-    from .stream.reader import StreamReader
     from .timeline import RequestRecord
 
 _log = structlog.get_logger()
@@ -46,6 +49,8 @@ _BATCH_READ_BYTES = 512
 # What is larger than this is cut, and looked at a few slices at a time.
 _SLICE_BYTES = 4 * 1024
 _BATCH_SLICES = 4
+# Media types whose bytes are the output themselves.
+_OPAQUE_TYPES = frozenset(("audio", "image", "video"))
 # After so long the loop gets its turn: reads and writes of other streams do not wait longer.
 _DRAIN_NS = 500_000
 
@@ -54,7 +59,7 @@ _DRAIN_NS = 500_000
 class InferenceHead:
     """What the meter knows of a request before its body."""
 
-    api: Api
+    route: Route
     path: str
     headers: Headers
     t0_ns: int  # when the head had been read
@@ -95,7 +100,7 @@ class Tap:
         self._policy = policy
         self._metrics = metrics
         self._limits = limits
-        self._ask = Ask()
+        self._ask = Ask(head.route.model)
         self._slo: SloClass | None = None  # found when first needed
         self._status: int | None = None
         self._stream: StreamReader | None = None  # of a streamed answer
@@ -108,7 +113,7 @@ class Tap:
         self._broken = False
 
     def ask(self, body: bytes) -> None:
-        """Read the request's body, when it has been forwarded; empty when it was too large."""
+        """Read what was kept of the request's body, when all of it has been forwarded."""
         self._guard(self._read_request, body)
 
     def begin(self, status: int, content_type: str, content_encoding: str) -> None:
@@ -159,7 +164,9 @@ class Tap:
             )
 
     def _read_request(self, body: bytes) -> None:
-        self._ask = read_ask(body)
+        head = self._head
+        content_type = find_header(head.headers, b"content-type").decode("latin-1")
+        self._ask = read_ask(head.route, content_type, body)
 
     def _find_class(self) -> SloClass:
         if self._slo is None:
@@ -170,18 +177,20 @@ class Tap:
     def _choose_reader(self, content_type: str, content_encoding: str) -> None:
         if self._status is None or self._status >= 300:
             return  # its verdict is its status
-        api, ask, limits = self._head.api, self._ask, self._limits
-        self._metrics.admit(api, ask.model, self._find_class())
-        dialect = make_dialect(api, generates=ask.generates, echo=ask.echo)
+        endpoint, ask, limits = self._head.route.endpoint, self._ask, self._limits
+        self._metrics.admit(endpoint.api, ask.model, self._find_class())
+        dialect = make_dialect(endpoint, generates=ask.generates, echo=ask.echo)
         media_type = content_type.partition(";")[0].strip().lower()
-        reader = make_reader(media_type, dialect, limits.record_bytes)
+        framer = make_framer(endpoint, media_type, limits.record_bytes)
         if content_encoding not in {"", "identity"}:
             self._skip(MeterFault.CONTENT_ENCODING)
-        elif reader is not None:
-            self._stream = reader
+        elif framer is not None:
+            self._stream = StreamReader(framer, dialect)
             self._timeline.streamed = True
         elif media_type == "application/json":
             self._answer = BodyCopy(limits.body_copy_bytes), dialect
+        elif media_type.partition("/")[0] in _OPAQUE_TYPES:
+            self._timeline.opaque = True
         else:
             self._skip(MeterFault.CONTENT_TYPE)
 
@@ -230,7 +239,7 @@ class Tap:
             end=end,
             end_ns=end_ns,
             last_byte_ns=self._last_byte_ns,
-            generates=self._ask.generates,
+            generates=self._ask.generates and self._head.route.endpoint.generates,
             stream_asked=self._ask.stream,
         )
         self._count(record)
@@ -252,12 +261,15 @@ class Tap:
             self._count(record)
 
     def _count(self, record: RequestRecord) -> None:
-        if not self._ask.generates:
-            self._metrics.passthrough(Passthrough.CONTROL)
+        slo, api = self._find_class(), self._head.route.endpoint.api
+        aside = self._ask.aside or (Passthrough.CONTROL if record.control else None)
+        if aside is None and api is Api.EMBEDDINGS and slo.name == DEFAULT_CLASS:
+            aside = Passthrough.EMBEDDING  # no class names it, after all
+        if aside is not None:
+            self._metrics.passthrough(aside)
             return
-        slo = self._find_class()
         judgement = judge(record, slo.limits)
-        self._metrics.observe(self._head.api, self._ask.model, slo, record, judgement)
+        self._metrics.observe(api, self._ask.model, slo, record, judgement)
 
 
 class TapQueue:

@@ -36,11 +36,13 @@ from typing import TYPE_CHECKING
 from .faults import MeterFault
 from .stream.events import (
     CounterEvent,
+    EndsAtCloseEvent,
     ErrorEvent,
     Event,
     FinishEvent,
     TerminatorEvent,
     TokenEvent,
+    TokenSource,
     UsageEvent,
 )
 
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
 # Finish reasons by which a server says that it gave up; `length`, `content_filter` and
 # `repetition` are complete answers.
 _GAVE_UP = frozenset(("abort", "error", "parse_error", "preempt"))
+# Finish reasons of Ollama by which a server says that it was asked for no output.
+_NOTHING_ASKED = frozenset(("load", "unload"))
 # Records that could not be read although they were whole: they are no answer.
 _NO_EXCUSE = frozenset((MeterFault.BAD_JSON, MeterFault.UNEXPECTED_SHAPE))
 
@@ -79,16 +83,6 @@ class Outcome(StrEnum):
     HTTP_408 = "http_408"
     HTTP_4XX = "http_4xx"
     CLIENT = "client"
-
-
-class TokenSource(StrEnum):
-    """Where n comes from, best first; the value is the label `source`."""
-
-    USAGE = "usage"
-    TIMINGS = "timings"
-    IDS = "token_ids"
-    LOGPROBS = "logprobs"
-    EVENTS = "events"  # a lower bound: a record may hold several tokens
 
 
 class CancelPhase(StrEnum):
@@ -128,6 +122,7 @@ class RequestRecord:
     token_source: TokenSource = TokenSource.EVENTS
     gaps: Gaps = field(default_factory=Gaps)
     cancel_phase: CancelPhase | None = None
+    control: bool = False  # the server says that no output was asked for
     unclassified: Mapping[MeterFault, int] = field(default_factory=dict)  # unread records by reason
 
 
@@ -138,7 +133,7 @@ class _Choice:
     events: int = 0
     ids: int = 0
     logprobs: int = 0
-    counter: int | None = None
+    counter: CounterEvent | None = None  # the last one
     finish: str = ""
 
 
@@ -154,6 +149,7 @@ class Timeline:
         "_choices",
         "_counts",
         "_edges_ns",
+        "_ends_at_close",
         "_error",
         "_gap_sum_ns",
         "_input_tokens",
@@ -162,6 +158,7 @@ class Timeline:
         "_terminated",
         "_totals",
         "_unclassified",
+        "opaque",
         "streamed",
     )
 
@@ -176,7 +173,9 @@ class Timeline:
         self._input_tokens: int | None = None
         self._error = False
         self._terminated = False
+        self._ends_at_close = False
         self._unclassified: dict[MeterFault, int] = {}
+        self.opaque = False  # the bytes are the output: audio
         self.streamed = False  # an answer that comes in one piece has no token times
 
     @property
@@ -194,12 +193,15 @@ class Timeline:
             case FinishEvent():
                 self._choice(event.choice).finish = event.reason
             case CounterEvent():
-                self._choice(event.choice).counter = event.output_tokens
-                self._input_tokens = event.input_tokens
+                self._choice(event.choice).counter = event
+                if event.input_tokens is not None:
+                    self._input_tokens = event.input_tokens
             case UsageEvent():
                 self._add_usage(event)
             case TerminatorEvent():
                 self._terminated = True
+            case EndsAtCloseEvent():
+                self._ends_at_close = True
             case ErrorEvent():
                 self._error = True
             case _:
@@ -249,10 +251,11 @@ class Timeline:
         elif not self.streamed and last_byte_ns is not None:
             e2e_ns = last_byte_ns - self._t0_ns
         unread = self._unclassified.keys() - _NO_EXCUSE
-        empty = last_byte_ns is None or not (begun or n or unread)
+        empty = last_byte_ns is None or not (begun or n or unread or self.opaque)
+        control = not begun and any(c.finish in _NOTHING_ASKED for c in self._choices.values())
         left = end is End.CLIENT_LEFT
         return RequestRecord(
-            outcome=self._outcome(status, end, empty=generates and empty),
+            outcome=self._outcome(status, end, empty=generates and empty and not control),
             elapsed_ns=end_ns - self._t0_ns,
             ttft_ns=ttft_ns,
             itl_ns=itl_ns,
@@ -265,6 +268,7 @@ class Timeline:
             token_source=source,
             gaps=Gaps(tuple(self._counts), self._gap_sum_ns),
             cancel_phase=self._cancel_phase(status, begun=bool(begun)) if left else None,
+            control=control,
             unclassified=self._unclassified,
         )
 
@@ -295,23 +299,24 @@ class Timeline:
 
     def _add_usage(self, event: UsageEvent) -> None:
         if event.output_tokens is not None:
-            source = TokenSource.TIMINGS if event.timings else TokenSource.USAGE
-            self._totals[source] = event.output_tokens
+            self._totals[event.source] = event.output_tokens
         if event.input_tokens is not None:
             self._input_tokens = event.input_tokens
 
     def _count_tokens(self) -> tuple[int, TokenSource]:
         choices = self._choices.values()
-        total = self._totals.get(TokenSource.USAGE)
-        if total or (total == 0 and not any(c.events for c in choices)):
-            return total, TokenSource.USAGE
+        shown = any(c.events for c in choices)
+        for source, total in self._totals.items():
+            # A total of zero beside tokens that were seen is a server's default, and no count.
+            if source is not TokenSource.TIMINGS and (total or not shown):
+                return total, source
         counters = [c.counter for c in choices if c.counter is not None]
         if counters:
-            return sum(counters), TokenSource.USAGE
+            return sum(c.output_tokens for c in counters), counters[0].source
         if TokenSource.TIMINGS in self._totals:
             return self._totals[TokenSource.TIMINGS], TokenSource.TIMINGS
         if ids := sum(c.ids for c in choices):
-            return ids, TokenSource.IDS
+            return ids, TokenSource.TOKEN_IDS
         if logprobs := sum(c.logprobs for c in choices):
             return logprobs, TokenSource.LOGPROBS
         return sum(c.events for c in choices), TokenSource.EVENTS
@@ -329,7 +334,7 @@ class Timeline:
             return Outcome.TRUNCATED
         if end is End.CLIENT_LEFT and not self.complete:
             return Outcome.CLIENT
-        if self.streamed and not self.complete:
+        if self.streamed and not (self.complete or self._ends_at_close):
             return Outcome.TRUNCATED
         return Outcome.EMPTY if empty else Outcome.OK
 

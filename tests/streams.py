@@ -9,14 +9,21 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from goodput_proxy.stream import find_api
+from goodput_proxy.classify import Route, classify
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _CORPUS = Path(__file__).parent / "corpus"
 
-CASES = tuple(sorted(path.stem for path in _CORPUS.glob("*.sse")))
+# Every body of the corpus that is an HTTP response; WebSocket frames are not.
+CASES = tuple(
+    sorted(
+        path.name
+        for path in _CORPUS.iterdir()
+        if path.suffix in {".sse", ".ndjson", ".jsonarray"} and ".ws_" not in path.name
+    )
+)
 FRAMINGS = ("chunked", "sized", "close")  # how the end of a response is marked
 
 
@@ -34,16 +41,31 @@ class Case:
         return path
 
     @property
-    def judged(self) -> bool:
-        """Whether the path is one that is judged."""
-        return find_api(self.path) is not None
+    def route(self) -> Route:
+        """Where a request to the path goes."""
+        route = classify("POST", self.path)
+        assert isinstance(route, Route)
+        return route
+
+    @property
+    def request(self) -> bytes:
+        """A request's body that is answered so."""
+        return json.dumps(
+            {k: v for k, v in self.expected["request"].items() if not k.startswith("_")}
+        ).encode()
+
+    @property
+    def media_type(self) -> str:
+        """The media type of the answer, without its parameters."""
+        content_type: str = self.expected["content_type"]
+        return content_type.partition(";")[0]
 
 
 @cache
 def load_case(name: str) -> Case:
-    """Return a stream of the corpus by its name."""
-    body = (_CORPUS / f"{name}.sse").read_bytes()
-    return Case(body, json.loads((_CORPUS / f"{name}.json").read_text()))
+    """Return a stream of the corpus by its file name."""
+    path = _CORPUS / name
+    return Case(path.read_bytes(), json.loads(path.with_suffix(".json").read_text()))
 
 
 def wire(case: Case, framing: str, *, by_record: bool = False) -> bytes:

@@ -17,8 +17,12 @@ MODULES = {
 # A module imports only what stands left of it.
 ORDER = [
     *("faults", "duration", "address", "heads"),
-    *("stream.events", "stream.decoding", "stream.framing", "stream.reader", "stream.choices"),
-    *("stream", "timeline", "slo", "classify", "settings"),
+    *("stream.events", "stream.decoding", "stream.output", "stream.usage", "stream.answer"),
+    *("stream.framing", "stream.strings", "stream.sse", "stream.lines", "stream.array"),
+    *("stream.dialect", "stream.reader", "stream.choices", "stream.typed", "stream.candidates"),
+    *("stream.generate", "stream.llamacpp", "stream.ollama", "stream.tgi", "stream.tensors"),
+    *("stream.plain", "stream.detect", "stream.endpoints", "stream"),
+    *("timeline", "slo", "outline", "body", "classify", "settings"),
     *("buckets", "metrics", "tap", "relay", "upstream", "pool", "proxy", "listener", "admin"),
     *("log", "app", "check", "cli", "__main__"),
 ]
@@ -30,6 +34,8 @@ PURE = (
     + [
         "timeline",
         "slo",
+        "outline",
+        "body",
         "classify",
         "heads",
     ]

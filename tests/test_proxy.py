@@ -151,7 +151,7 @@ async def test_other_traffic() -> None:
     bench.respond(OK)
 
     assert await task
-    assert bench.count("goodput_passthrough_requests_total", kind="other") == 1
+    assert bench.count("goodput_passthrough_requests_total", kind="metadata") == 1
     assert bench.count("goodput_requests_total") == 0
 
 
@@ -223,10 +223,11 @@ async def test_upload_waits_for_the_server() -> None:
     assert await task
 
 
-async def test_large_body_is_not_kept() -> None:
-    """A body that outgrows the bound is forwarded whole, and its model stays unknown."""
+@pytest.mark.parametrize(("excess", "model"), [(-99, "m"), (0, "unknown")])
+async def test_large_body_is_not_kept(excess: int, model: str) -> None:
+    """A large body is forwarded whole; beyond the bound nobody looks for its model."""
     bench = Bench()
-    size = SETTINGS.limits.body_copy_bytes
+    size = SETTINGS.limits.body_scan_bytes + excess
     body = b'{"model":"m","padding":"' + b"x" * size + b'"}'
     bench.upload(body)
     task = await bench.begin()
@@ -234,7 +235,7 @@ async def test_large_body_is_not_kept() -> None:
     await task
 
     assert bench.pool.transport.written.endswith(body)
-    assert bench.count("goodput_requests_total", model="unknown") == 1
+    assert bench.count("goodput_requests_total", model=model) == 1
 
 
 @pytest.mark.parametrize("pieces", [[], [b"{}"]])

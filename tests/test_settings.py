@@ -62,6 +62,7 @@ FIELDS = [
     ("limits.models", "32", "1", "2", "3"),
     ("limits.record_bytes", "49152", "20001", "20002", "20003"),
     ("limits.body_copy_bytes", "524288", "1024", "1025", "1026"),
+    ("limits.body_scan_bytes", "33554432", "1024", "1025", "1026"),
     ("limits.head_bytes", "65536", "1024", "1025", "1026"),
     ("timeouts.connect", "5s", "1s", "2s", "3s"),
     ("timeouts.idle", "10m", "1s", "2s", "3s"),

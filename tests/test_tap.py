@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from goodput_proxy import tap as tap_module
+from goodput_proxy.classify import Route, classify
 from goodput_proxy.metrics import Metrics
 from goodput_proxy.settings import Settings
 from goodput_proxy.slo import build_policy
-from goodput_proxy.stream import Api
 from goodput_proxy.stream.choices import ChoicesDialect
-from goodput_proxy.stream.framing import SseFramer
+from goodput_proxy.stream.sse import SseFramer
 from goodput_proxy.tap import InferenceHead, Tap, TapQueue
 from goodput_proxy.timeline import End, Timeline
 
@@ -34,13 +34,15 @@ UNARY = (
 class Meter:
     """A tap with the real metrics around it."""
 
-    def __init__(self, body: bytes = b'{"model":"m"}') -> None:
+    def __init__(self, body: bytes = b'{"model":"m"}', path: str = "/v1/chat/completions") -> None:
         settings = Settings.model_validate(
             {"slo_classes": [{"name": "long", "match": {"model": "long*"}, "ttft": "9s"}]}
         )
         policy = build_policy(settings)
         self.metrics = Metrics(policy, 32)
-        head = InferenceHead(Api.CHAT, "/v1/chat/completions", (), 0)
+        route = classify("POST", path)
+        assert isinstance(route, Route)
+        head = InferenceHead(route, path, (), 0)
         self.tap = Tap(head, policy, self.metrics, settings.limits)
         self.tap.ask(body)
 
@@ -137,7 +139,7 @@ def test_an_answer_that_is_too_large_to_read() -> None:
 
 @pytest.mark.parametrize(
     ("content_type", "encoding", "reason"),
-    [(SSE, "gzip", "content_encoding"), ("audio/wav", "", "content_type")],
+    [(SSE, "gzip", "content_encoding"), ("text/plain", "", "content_type")],
 )
 def test_bodies_that_are_not_looked_into(content_type: str, encoding: str, reason: str) -> None:
     """What cannot be read is measured to its last byte only, and the meter says why."""
@@ -218,7 +220,7 @@ def test_a_control_call_is_not_judged() -> None:
 FUNCTIONS: list[tuple[type | Any, str]] = [
     (tap_module, "read_ask"),
     (tap_module, "make_dialect"),
-    (tap_module, "make_reader"),
+    (tap_module, "make_framer"),
     (SseFramer, "feed"),
     (SseFramer, "finish"),
     (ChoicesDialect, "read"),

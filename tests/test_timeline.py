@@ -16,6 +16,7 @@ from goodput_proxy.stream.events import (
     FinishEvent,
     TerminatorEvent,
     TokenEvent,
+    TokenSource,
     UnclassifiedEvent,
     UsageEvent,
 )
@@ -26,7 +27,6 @@ from goodput_proxy.timeline import (
     Outcome,
     RequestRecord,
     Timeline,
-    TokenSource,
 )
 
 EDGES_NS = (10, 20, 50)
@@ -131,7 +131,7 @@ def test_a_hidden_end_token_counts_and_does_not_move_the_end() -> None:
 
     assert record.e2e_ns == 110
     assert record.itl_ns == 10 // 3
-    assert (record.output_tokens, record.token_source) == (4, TokenSource.IDS)
+    assert (record.output_tokens, record.token_source) == (4, TokenSource.TOKEN_IDS)
 
 
 def test_tokens_of_one_read_share_its_time() -> None:
@@ -144,16 +144,19 @@ def test_tokens_of_one_read_share_its_time() -> None:
 @pytest.mark.parametrize(
     ("events", "expected"),
     [
-        ([UsageEvent(9), CounterEvent(0, 5), UsageEvent(7, timings=True)], (9, TokenSource.USAGE)),
+        (
+            [UsageEvent(9), CounterEvent(0, 5), UsageEvent(7, None, TokenSource.TIMINGS)],
+            (9, TokenSource.USAGE),
+        ),
         ([CounterEvent(0, 5), CounterEvent(1, 2)], (7, TokenSource.USAGE)),
-        ([UsageEvent(7, timings=True), TokenEvent(ids=1)], (7, TokenSource.TIMINGS)),
-        ([TokenEvent(ids=2, logprobs=1), TokenEvent(ids=1)], (3, TokenSource.IDS)),
+        ([UsageEvent(7, None, TokenSource.TIMINGS), TokenEvent(ids=1)], (7, TokenSource.TIMINGS)),
+        ([TokenEvent(ids=2, logprobs=1), TokenEvent(ids=1)], (3, TokenSource.TOKEN_IDS)),
         ([TokenEvent(logprobs=2), TokenEvent()], (2, TokenSource.LOGPROBS)),
         ([TokenEvent(), TokenEvent()], (2, TokenSource.EVENTS)),
         ([UsageEvent(None, 3), TokenEvent()], (1, TokenSource.EVENTS)),
         ([UsageEvent(0, 3), TokenEvent()], (1, TokenSource.EVENTS)),
         ([UsageEvent(0, 3)], (0, TokenSource.USAGE)),
-        ([UsageEvent(None, timings=True), TokenEvent()], (1, TokenSource.EVENTS)),
+        ([UsageEvent(None, None, TokenSource.TIMINGS), TokenEvent()], (1, TokenSource.EVENTS)),
     ],
 )
 def test_the_best_source_of_n(events: list[Event], expected: tuple[int, TokenSource]) -> None:

@@ -1,4 +1,4 @@
-"""What can be wrong with JSON that somebody else wrote.
+"""What can be wrong with JSON that somebody else wrote, and how servers say what went wrong.
 
 msgspec raises `DecodeError` for syntax and (as `ValidationError`) for types, but lets the
 interpreter's own errors through: text that is not UTF-8, and nesting without end.
@@ -6,6 +6,52 @@ interpreter's own errors through: text that is not UTF-8, and nesting without en
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import msgspec
 
+from goodput_proxy.faults import MeterFault
+
+from .events import ErrorEvent, Event, UnclassifiedEvent
+
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+# transformers serve does not escape the message inside its error records.
+_ERROR_HEAD = re.compile(rb"""\s*\{\s*"error"\s*:""")
+
+
+def is_error(data: bytes, event: bytes) -> bool:
+    """Return whether a record reports a failure, JSON or not."""
+    return event == b"error" or _ERROR_HEAD.match(data) is not None
+
+
+def unreadable(data: bytes, event: bytes, exc: Exception) -> Event:
+    """Say why a record could not be read; servers also send error records that are not JSON."""
+    if is_error(data, event):
+        return ErrorEvent()
+    if isinstance(exc, msgspec.ValidationError):
+        return UnclassifiedEvent(MeterFault.UNEXPECTED_SHAPE)
+    return UnclassifiedEvent(MeterFault.BAD_JSON)
+
+
+def failure(error: Any, kind: Any = None, code: Any = None) -> ErrorEvent:
+    """Return what a server says of a failure.
+
+    Args:
+        error: the error object or string.
+        kind: a type beside it, for errors without one inside.
+        code: a code beside it, likewise.
+    """
+    if isinstance(error, dict):
+        kind = error.get("type") or kind
+        code = error.get("code") or error.get("http_status_code") or code
+    return ErrorEvent(
+        kind if isinstance(kind, str) else None,
+        code if isinstance(code, int | str) else None,
+    )
+
+
+def as_count(value: Any) -> int | None:
+    """Return a value where a server states a number of tokens, None when it is none."""
+    return value if type(value) is int and value >= 0 else None

@@ -8,11 +8,31 @@ frozen dataclass ten times that.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TypeAlias
 
 import msgspec
 
 from goodput_proxy.faults import MeterFault
+
+
+class TokenSource(StrEnum):
+    """Where n comes from; the value is the label `source`.
+
+    Above `TOKEN_IDS` stand what servers state of themselves, under the names they use: final
+    totals first, then counters that the last record shows. Below stands what was counted here.
+    """
+
+    USAGE = "usage"
+    DETAILS = "details"  # TGI
+    EVAL_COUNT = "eval_count"  # Ollama
+    STATS = "stats"  # LM Studio
+    META_INFO = "meta_info"  # SGLang, LMDeploy
+    TOKENS_PREDICTED = "tokens_predicted"  # llama.cpp
+    TIMINGS = "timings"  # llama.cpp, beside OpenAI's shapes
+    TOKEN_IDS = "token_ids"  # noqa: S105 -- not that kind of token
+    LOGPROBS = "logprobs"
+    EVENTS = "events"  # a lower bound: a record may hold several tokens
 
 
 class TokenEvent(msgspec.Struct, frozen=True, gc=False):
@@ -35,6 +55,7 @@ class CounterEvent(msgspec.Struct, frozen=True, gc=False):
     choice: int
     output_tokens: int
     input_tokens: int | None = None
+    source: TokenSource = TokenSource.USAGE
 
 
 class FinishEvent(msgspec.Struct, frozen=True, gc=False):
@@ -45,14 +66,11 @@ class FinishEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class UsageEvent(msgspec.Struct, frozen=True, gc=False):
-    """The server stated a total; None where it left a number out.
-
-    `timings` is true for engine statistics that ride along instead of a usage object.
-    """
+    """The server stated a total; None where it left a number out."""
 
     output_tokens: int | None
     input_tokens: int | None = None
-    timings: bool = False
+    source: TokenSource = TokenSource.USAGE
 
 
 class ErrorEvent(msgspec.Struct, frozen=True, gc=False):
@@ -64,6 +82,10 @@ class ErrorEvent(msgspec.Struct, frozen=True, gc=False):
 
 class TerminatorEvent(msgspec.Struct, frozen=True, gc=False):
     """The format's own end of stream was seen, such as `[DONE]`."""
+
+
+class EndsAtCloseEvent(msgspec.Struct, frozen=True, gc=False):
+    """The format has no better end than that of the body, so a clean one is the terminator."""
 
 
 class UnclassifiedEvent(msgspec.Struct, frozen=True, gc=False):
@@ -79,5 +101,6 @@ Event: TypeAlias = (
     | UsageEvent
     | ErrorEvent
     | TerminatorEvent
+    | EndsAtCloseEvent
     | UnclassifiedEvent
 )

@@ -1,16 +1,9 @@
-"""Bytes of a response body in, whole records out; sans-IO.
+"""What all framers share: the record, the contract, and the bound on what they keep.
 
 A framer is fed whatever the network delivered and returns the records which that completed,
-or an empty list for "need more". It never raises, never looks into a record, and never keeps
-more than `max_record_bytes`: a longer record is announced as oversize, without its data, and
-framing goes on behind it. Any split of a stream's bytes gives the same records.
-
-`SseFramer` follows "Parsing an event stream" of the HTML standard (section 9.2.6): LF, CRLF
-or CR ends a line, a leading BOM and one space after the colon are dropped, several `data`
-lines are joined with LF, a blank line dispatches. It is laxer than a browser in two places,
-because a meter must see what a browser drops: `event: error` without data is a record (that
-is how Dynamo fails), and a block that a clean end of the body left without its blank line is
-one too.
+or an empty list for "need more". It is sans-IO, never raises, never looks into a record, and
+never keeps more than `max_record_bytes`: of a longer record only both ends are left, and
+framing goes on behind it. Any split of a body's bytes gives the same records.
 """
 
 from __future__ import annotations
@@ -22,19 +15,25 @@ import msgspec
 # Token deltas are 0.2-20 kB. 48 KiB keeps all that the tap holds for a stream below 64 KiB.
 MAX_RECORD_BYTES = 48 * 1024
 
-_BOM = b"\xef\xbb\xbf"
-_BLANK_LINE = b"\n\n"
+# What is left of an oversize record. Its kind stands at its beginning, and statistics, finish
+# reason and usage at its end, with all servers; long in between is the text.
+HEAD_BYTES = 1024
+TAIL_BYTES = 2048
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One framed record: its payload and the name that the framing gave it.
 
-    `data` is None for a block that only named an event, and for an oversize record.
+    `data` is None for a block that only named an event, for the framing's own end mark, and for
+    an oversize record, of which `head` and `tail` remain.
     """
 
     data: bytes | None
     event: bytes = b""
     oversize: bool = False
+    end: bool = False  # the framing says that no record follows
+    head: bytes = b""
+    tail: bytes = b""
 
 
 class Framer(Protocol):
@@ -51,91 +50,39 @@ class Framer(Protocol):
         """Return the record that the clean end of the body completes, if one had begun."""
 
 
-class SseFramer:
-    """Cut `text/event-stream` into blocks."""
+class PartialRecord:
+    """A record that has begun: all of it, or both ends when it is oversize.
 
-    __slots__ = ("_after_cr", "_first", "_max_bytes", "_overflow", "_pending")
+    Args:
+        max_bytes: a longer record is oversize.
+    """
 
-    def __init__(self, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
-        self._max_bytes = max_record_bytes
-        self._pending = bytearray()  # the block that has begun
-        self._overflow = False  # that block is oversize: only its end is still awaited
-        self._after_cr = False  # the last read ended with CR: an LF that follows belongs to it
-        self._first = True  # no block has ended yet: a BOM may lead it
+    __slots__ = ("_head", "_kept", "_max_bytes")
 
-    @property
-    def idle(self) -> bool:
-        """Whether the next byte begins a block, and is not the first of the body."""
-        return not (self._pending or self._first or self._after_cr)
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._kept = bytearray()
+        self._head = b""  # not empty: the record is oversize
 
-    def feed(self, data: bytes) -> list[Record]:
-        """Return the records that `data` completed, oldest first."""
-        if self._after_cr or b"\r" in data:
-            data = self._to_lf(data)
-        elif (
-            # The common read: one whole block of one line.
-            data.startswith(b"data: ")
-            and not self._pending
-            and data.find(b"\n") == len(data) - 2
-            and data.endswith(b"\n")
-            and len(data) <= self._max_bytes
-        ):
-            self._first = False
-            return [Record(data[6:-2])]
-        return self._cut(data)
+    def __bool__(self) -> bool:
+        """Whether anything of the record has come."""
+        return bool(self._kept)
 
-    def finish(self) -> list[Record]:
-        """Return the block that the clean end of the body left without its blank line."""
-        rest = bytes(self._pending).removesuffix(b"\n")
-        self._pending.clear()
-        return self._dispatch(rest)
+    def add(self, data: bytes) -> None:
+        """Take the next piece of the record."""
+        self._kept += data
+        if not self._head and len(self._kept) > self._max_bytes:
+            self._head = bytes(self._kept[:HEAD_BYTES])
+        if self._head:
+            del self._kept[:-TAIL_BYTES]
 
-    def _to_lf(self, data: bytes) -> bytes:
-        """Turn every line end into LF; CRLF is one line end also when a read cuts it."""
-        if self._after_cr:
-            data = data.removeprefix(b"\n")
-        self._after_cr = data.endswith(b"\r")
-        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-
-    def _cut(self, data: bytes) -> list[Record]:
-        pending = self._pending
-        resume = max(len(pending) - 1, 0)  # what was searched before holds no blank line
-        pending += data
-        records: list[Record] = []
-        begin = 0
-        while (end := pending.find(_BLANK_LINE, resume)) >= 0:
-            if end > begin or self._overflow:
-                records += self._dispatch(bytes(pending[begin:end]))
-            begin = resume = end + 2
-        del pending[:begin]
-        # A line end may be the first half of the blank line, which is not part of the block.
-        if len(pending) - pending.endswith(b"\n") > self._max_bytes:
-            self._overflow = True
-            del pending[:-1]  # the last byte may be the first half of the blank line
-        return records
-
-    def _dispatch(self, block: bytes) -> list[Record]:
-        if self._overflow or len(block) > self._max_bytes:
-            self._overflow = self._first = False
-            return [Record(None, oversize=True)]
-        if self._first:
-            block = block.removeprefix(_BOM)
-            self._first = False
-        if block.startswith(b"data: ") and b"\n" not in block:
-            return [Record(block[6:])]
-        return self._parse_fields(block)
-
-    @staticmethod
-    def _parse_fields(block: bytes) -> list[Record]:
-        """Read a block line by line; comments, `id` and `retry` mean nothing to a meter."""
-        event = b""
-        data: list[bytes] = []
-        for line in block.split(b"\n"):
-            name, _, value = line.partition(b":")
-            if name == b"data":
-                data.append(value.removeprefix(b" "))
-            elif name == b"event":
-                event = value.removeprefix(b" ")
-        if data:
-            return [Record(b"\n".join(data), event)]
-        return [Record(None, event)] if event == b"error" else []
+    def end(self, data: bytes) -> Record:
+        """Return the record whose last piece this is, and begin the next one."""
+        if self._kept or len(data) > self._max_bytes:
+            self.add(data)
+            head, data = self._head, bytes(self._kept)
+            self._head = b""
+            self._kept.clear()
+            if head:
+                return Record(None, oversize=True, head=head, tail=data)
+        return Record(data)

@@ -14,7 +14,7 @@ records that a read has cut.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,6 +22,7 @@ from .events import Event, TokenEvent
 from .framing import Record
 
 if TYPE_CHECKING:
+    from .dialect import Dialect
     from .framing import Framer
 
 # Where servers put text, most frequent first. What is missing here is read the long way.
@@ -34,16 +35,6 @@ _MAX_TEXT_BYTES = 1024
 # Choices that take turns, or keys with changing values, make templates that never match again:
 # after this many in a row no more are made, until one matches.
 _PATIENCE = 8
-
-
-class Dialect(Protocol):
-    """Turn records of one response into events; never raises, knows no time."""
-
-    def read(self, record: Record) -> list[Event]:
-        """Return what one record of a stream says."""
-
-    def read_unary(self, body: bytes) -> list[Event]:
-        """Return what an answer that is not streamed says."""
 
 
 class _Template(msgspec.Struct, frozen=True, gc=False):

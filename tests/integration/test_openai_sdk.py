@@ -135,7 +135,7 @@ async def test_models() -> None:
         models = [model.id async for model in client.models.list()]
         samples = await proxy.samples()
     assert models
-    assert samples.total("goodput_passthrough_requests_total", kind="other") == 1
+    assert samples.total("goodput_passthrough_requests_total", kind="metadata") == 1
     assert samples.verdicts() == {}
 
 

@@ -16,6 +16,7 @@ from goodput_proxy.stream.events import (
     FinishEvent,
     TerminatorEvent,
     TokenEvent,
+    TokenSource,
     UnclassifiedEvent,
     UsageEvent,
 )
@@ -164,8 +165,8 @@ def test_timings_of_llama_cpp() -> None:
     """llama.cpp states its count in `timings`, with or without a choice."""
     timings = {"timings": {"predicted_n": 3}}
 
-    assert [UsageEvent(3, timings=True)] == read(timings)
-    assert [UsageEvent(3, timings=True), FinishEvent(0, "stop")] == read(
+    assert [UsageEvent(3, None, TokenSource.TIMINGS)] == read(timings)
+    assert [UsageEvent(3, None, TokenSource.TIMINGS), FinishEvent(0, "stop")] == read(
         {**chunk({}, finish_reason="stop"), **timings}
     )
 
@@ -208,7 +209,6 @@ def test_named_error_events(data: bytes | None) -> None:
         (b'{"choices":[{"delta":{"content":"\xff"}}]}', MeterFault.BAD_JSON),
         (b'{"choices":[{"delta":{"content":"a\x00"}}]}', MeterFault.BAD_JSON),
         (b'{"other":' + b"[" * 100_000, MeterFault.BAD_JSON),
-        (b"", MeterFault.BAD_JSON),
         (b'"text"', MeterFault.UNEXPECTED_SHAPE),
         (b'{"choices":{"a":1}}', MeterFault.UNEXPECTED_SHAPE),
     ],
@@ -258,7 +258,8 @@ def test_echo_record_of_chat() -> None:
         ({"choices": [{"index": 2, "text": "hi"}]}, [TokenEvent(2)]),
         ({"choices": [{"message": {"role": "assistant", "content": None}}]}, []),
         ({"error": {"type": "T"}}, [ErrorEvent("T")]),
-        ([], [UnclassifiedEvent(MeterFault.UNEXPECTED_SHAPE)]),
+        ([], []),
+        ("x", [UnclassifiedEvent(MeterFault.UNEXPECTED_SHAPE)]),
     ],
 )
 def test_unary_answers(body: Any, events: list[Event]) -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from goodput_proxy.stream.choices import ChoicesDialect
 from goodput_proxy.stream.events import Event, FinishEvent, TerminatorEvent, TokenEvent
-from goodput_proxy.stream.framing import SseFramer
 from goodput_proxy.stream.reader import StreamReader
+from goodput_proxy.stream.sse import SseFramer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,0 +1,78 @@
+"""Dialect of Gemini: `candidates` with parts, as event stream or as a JSON array.
+
+Thoughts are output in parts of their own, and their tokens are counted apart from the answer's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .decoding import failure
+from .dialect import JsonDialect
+from .events import Event, FinishEvent, TokenEvent
+from .output import last_string, shows_text
+from .usage import read_usage
+
+if TYPE_CHECKING:
+    from .framing import Record
+
+
+class _Part(msgspec.Struct, gc=False):
+    text: str | None = None
+    functionCall: Any = None  # noqa: N815 -- the wire's name
+    executableCode: Any = None  # noqa: N815
+    inlineData: Any = None  # noqa: N815 -- audio and images that the model has made
+
+
+class _Content(msgspec.Struct, gc=False):
+    parts: list[_Part] | None = None
+
+
+class _Candidate(msgspec.Struct, gc=False):
+    content: _Content | None = None
+    index: int | None = None
+    finishReason: str | None = None  # noqa: N815
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    candidates: list[_Candidate] | None = None
+    usageMetadata: Any = None  # noqa: N815
+    error: Any = None
+
+
+_decode = msgspec.json.Decoder(_Chunk | list[_Chunk]).decode
+
+
+class CandidatesDialect(JsonDialect):
+    """Read one response of the `candidates` family."""
+
+    __slots__ = ()
+
+    def _read(self, data: bytes, event: bytes) -> list[Event]:
+        chunk = _decode(data)
+        if event == b"error":
+            return [failure(None)]
+        chunks = chunk if isinstance(chunk, list) else [chunk]  # Vertex wraps errors in a list
+        return [said for chunk in chunks for said in _read_chunk(chunk)]
+
+    def _read_oversize(self, record: Record) -> list[Event]:
+        events: list[Event] = [TokenEvent()] if shows_text(record.head) else []
+        if reason := last_string(record.tail, b"finishReason"):
+            events.append(FinishEvent(0, reason))
+        return events
+
+
+def _read_chunk(chunk: _Chunk) -> list[Event]:
+    if chunk.error:
+        return [failure(chunk.error)]
+    events: list[Event] = []
+    for candidate in chunk.candidates or ():
+        index = candidate.index or 0
+        parts = (candidate.content.parts if candidate.content else None) or ()
+        if any(p.text or p.functionCall or p.executableCode or p.inlineData for p in parts):
+            events.append(TokenEvent(index))
+        if candidate.finishReason:
+            events.append(FinishEvent(index, candidate.finishReason))
+    return [*events, *read_usage(chunk.usageMetadata)]

@@ -1,0 +1,90 @@
+"""Dialect of endpoints that different servers answer differently: it finds out which one speaks.
+
+`/generate` is SGLang's, LMDeploy's, Triton's and old vLLM's, `/invocations` whatever its caller
+sent, and a transcription may be choices, typed events or bare text. The keys of a record tell.
+The first record that says something decides for the rest of the response.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .candidates import CandidatesDialect
+from .choices import ChoicesDialect
+from .decoding import UNREADABLE, failure
+from .dialect import DONE, JsonDialect
+from .generate import GenerateDialect
+from .llamacpp import LlamaCppDialect
+from .ollama import OllamaDialect
+from .plain import PlainDialect
+from .tensors import TensorsDialect
+from .tgi import TgiDialect
+from .typed import TypedDialect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .dialect import Dialect
+    from .events import Event
+    from .framing import Record
+
+# Keys that only one family has at the top of its records, most telling first. A value may be
+# null, but the key must be there.
+_FAMILIES: tuple[tuple[str, Callable[[], Dialect]], ...] = (
+    ("choices", ChoicesDialect),
+    ("candidates", CandidatesDialect),
+    ("type", TypedDialect),
+    ("token", TgiDialect),
+    ("meta_info", GenerateDialect),
+    ("text_output", TensorsDialect),
+    ("model_name", TensorsDialect),
+    ("done", OllamaDialect),
+    ("stop", LlamaCppDialect),
+    ("tokens_predicted", LlamaCppDialect),
+    ("text", GenerateDialect),
+    ("content", LlamaCppDialect),
+)
+
+
+class _Error(msgspec.Struct, gc=False):
+    error: Any = None
+
+
+_decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_error = msgspec.json.Decoder(_Error).decode
+
+
+class DetectingDialect(JsonDialect):
+    """Read one response in the dialect that its records show."""
+
+    __slots__ = ("_chosen",)
+
+    def __init__(self) -> None:
+        self._chosen: Dialect | None = None
+
+    def read(self, record: Record) -> list[Event]:
+        """Return what one record of a stream says; never raises."""
+        if self._chosen is None:
+            self._chosen = _choose(record)
+        return self._chosen.read(record) if self._chosen is not None else super().read(record)
+
+    def _read(self, data: bytes, event: bytes) -> list[Event]:
+        """Read a record that shows no family: an error, or nothing."""
+        error = _decode_error(data).error
+        return [failure(error)] if error or event == b"error" else []
+
+
+def _choose(record: Record) -> Dialect | None:
+    data = record.data
+    if not data or data.startswith(DONE):
+        return None
+    try:
+        keys = _decode_keys(data)
+    except UNREADABLE:
+        return None if data.lstrip()[:1] in {b"{", b"["} else PlainDialect()
+    for key, make in _FAMILIES:
+        if key in keys:
+            return make()
+    return None

@@ -1,0 +1,71 @@
+"""Dialect of llama.cpp's own API: `/completion` and `/infill`.
+
+A record is a token when it has text, or when its counter has moved: an end token has no text.
+Progress records of the prompt look like tokens (`tokens: [0]`) and move no counter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .decoding import failure
+from .dialect import JsonDialect
+from .events import CounterEvent, Event, FinishEvent, TokenEvent, TokenSource
+from .output import shows_text
+
+if TYPE_CHECKING:
+    from .framing import Record
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    content: str | None = None
+    index: int | None = None
+    stop: bool = False
+    stop_type: str | None = None
+    tokens_predicted: int | None = None
+    tokens_evaluated: int | None = None
+    error: Any = None
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+
+
+class LlamaCppDialect(JsonDialect):
+    """Read one response of `/completion`."""
+
+    __slots__ = ("_predicted",)
+
+    def __init__(self) -> None:
+        self._predicted: dict[int, int] = {}  # output tokens so far by choice
+
+    def _read(self, data: bytes, event: bytes) -> list[Event]:
+        chunk = _decode(data)
+        if chunk.error or event == b"error":
+            return [failure(chunk.error)]
+        index = chunk.index or 0
+        events: list[Event] = []
+        moved = False
+        if chunk.tokens_predicted is not None:
+            moved = chunk.tokens_predicted > self._predicted.get(index, 0)
+            self._predicted[index] = chunk.tokens_predicted
+            events.append(
+                CounterEvent(
+                    index,
+                    chunk.tokens_predicted,
+                    chunk.tokens_evaluated,
+                    TokenSource.TOKENS_PREDICTED,
+                )
+            )
+        if chunk.content or moved:
+            events.append(TokenEvent(index, hidden=chunk.stop and not chunk.content))
+        if chunk.stop:
+            events.append(FinishEvent(index, chunk.stop_type or "stop"))
+        return events
+
+    def _read_oversize(self, record: Record) -> list[Event]:
+        """The last record repeats the prompt, and has no text of its own."""
+        if b'"stop":true' in record.head + record.tail:
+            return [FinishEvent(0, "stop")]
+        return [TokenEvent()] if shows_text(record.head) else []

@@ -1,0 +1,61 @@
+"""Dialect of Ollama's own API and of those that copy it: a JSON object a line, `done` at last.
+
+Text, thinking and whole tool calls; `content` is there in every record and mostly says nothing.
+A model that is only loaded or unloaded answers with a `done_reason` that says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .decoding import failure
+from .dialect import JsonDialect
+from .events import Event, FinishEvent, TerminatorEvent, TokenEvent, TokenSource, UsageEvent
+from .output import has_text, shows_text
+
+if TYPE_CHECKING:
+    from .framing import Record
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    message: dict[str, Any] | None = None
+    response: str | None = None
+    thinking: str | None = None
+    logprobs: list[msgspec.Raw] | None = None
+    done: bool = False
+    done_reason: str | None = None
+    eval_count: int | None = None
+    prompt_eval_count: int | None = None
+    error: Any = None
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+
+
+class OllamaDialect(JsonDialect):
+    """Read one response of `/api/chat` or `/api/generate`."""
+
+    __slots__ = ()
+
+    def _read(self, data: bytes, event: bytes) -> list[Event]:
+        chunk = _decode(data)
+        if chunk.error or event == b"error":
+            return [failure(chunk.error)]
+        events: list[Event] = []
+        proofs = len(chunk.logprobs or ())
+        if chunk.response or chunk.thinking or has_text(chunk.message) or proofs:
+            events.append(TokenEvent(0, logprobs=proofs))
+        if chunk.done:
+            if chunk.eval_count is not None or chunk.prompt_eval_count is not None:
+                total, inputs = chunk.eval_count, chunk.prompt_eval_count
+                events.append(UsageEvent(total, inputs, TokenSource.EVAL_COUNT))
+            events += [FinishEvent(0, chunk.done_reason or "stop"), TerminatorEvent()]
+        return events
+
+    def _read_oversize(self, record: Record) -> list[Event]:
+        events: list[Event] = [TokenEvent()] if shows_text(record.head) else []
+        if b'"done":true' in record.head + record.tail:
+            events += [FinishEvent(0, "stop"), TerminatorEvent()]
+        return events
