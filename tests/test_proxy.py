@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from goodput_proxy.pool import UpstreamPool
     from goodput_proxy.relay import Relay
 
-SETTINGS = Settings()
+SETTINGS = Settings.model_validate({"limits": {"body_scan_bytes": 2**18}})
 POLICY = build_policy(SETTINGS)
 CHAT = "/v1/chat/completions"
 HOST = (b"Host", b"x")
