@@ -25,6 +25,7 @@ from .heads import find_header
 from .slo import DEFAULT_CLASS, judge
 from .stream import Api, make_dialect, make_framer
 from .stream.events import TokenEvent, UnclassifiedEvent
+from .stream.inflate import Inflater, Undecodable, make_inflater
 from .stream.reader import StreamReader
 from .timeline import End, Outcome, Timeline
 
@@ -81,6 +82,7 @@ class Tap:
         "_batch_reads",
         "_broken",
         "_head",
+        "_inflater",
         "_last_byte_ns",
         "_limits",
         "_metrics",
@@ -104,6 +106,7 @@ class Tap:
         self._slo: SloClass | None = None  # found when first needed
         self._status: int | None = None
         self._stream: StreamReader | None = None  # of a streamed answer
+        self._inflater: Inflater | None = None  # of a body with a content coding
         self._answer: tuple[BodyCopy, Dialect] | None = None  # of an answer in one piece
         self._timeline = Timeline(head.t0_ns, metrics.icl_edges_ns)
         self._last_byte_ns: int | None = None
@@ -152,8 +155,7 @@ class Tap:
         try:
             step(*arguments)
         except Exception as exc:  # noqa: BLE001 -- no defect of the meter harms a response
-            self._broken = True
-            self._stream = self._answer = None
+            self._give_up()
             self._metrics.tap_error(MeterFault.INTERNAL)
             # Where and what kind, but not the message: it may quote the stream.
             place = traceback.extract_tb(exc.__traceback__)[-1]
@@ -162,6 +164,11 @@ class Tap:
                 error=type(exc).__name__,
                 place=f"{Path(place.filename).name}:{place.lineno}",
             )
+
+    def _give_up(self) -> None:
+        """Measure this request no further than the data path does."""
+        self._broken = True
+        self._stream = self._answer = self._inflater = None
 
     def _read_request(self, body: bytes) -> None:
         head = self._head
@@ -182,7 +189,9 @@ class Tap:
         dialect = make_dialect(endpoint, generates=ask.generates, echo=ask.echo)
         media_type = content_type.partition(";")[0].strip().lower()
         framer = make_framer(endpoint, media_type, limits.record_bytes)
-        if content_encoding not in {"", "identity"}:
+        coded = content_encoding not in {"", "identity"}
+        self._inflater = make_inflater(content_encoding) if coded else None
+        if coded and self._inflater is None:
             self._skip(MeterFault.CONTENT_ENCODING)
         elif framer is not None:
             self._stream = StreamReader(framer, dialect)
@@ -195,6 +204,9 @@ class Tap:
             self._skip(MeterFault.CONTENT_TYPE)
 
     def _read_response(self) -> None:
+        if self._inflater is not None:
+            self._read_inflated(self._inflater)
+            return
         # At most one batch of small reads, or a few slices of a large one.
         size = _BATCH_READS if len(self._reads) <= _BATCH_READS else _BATCH_SLICES
         reads, times_ns = self._reads[:size], self._times_ns[:size]
@@ -210,6 +222,30 @@ class Tap:
         elif self._answer is not None:
             for data in reads:
                 self._answer[0].add(data)
+
+    def _read_inflated(self, inflater: Inflater) -> None:
+        """Look at a few pieces of a body with a content coding, each however large a read was."""
+        for _ in range(_BATCH_SLICES):
+            if not self._reads:
+                return
+            now_ns = self._last_byte_ns = self._times_ns[0]
+            try:
+                piece = inflater.step(b"" if inflater.pending else self._reads[0])
+            except Undecodable:
+                self._metrics.tap_error(MeterFault.CONTENT_ENCODING)
+                self._give_up()
+                return
+            if not inflater.pending:
+                del self._reads[0], self._times_ns[0]
+            if piece:
+                self._read_piece(piece, now_ns)
+
+    def _read_piece(self, piece: bytes, now_ns: int) -> None:
+        if self._stream is not None:
+            for _, _, events in self._stream.read([piece]):
+                self._timeline.add_run(events, [now_ns])
+        elif self._answer is not None:
+            self._answer[0].add(piece)
 
     def _read_end(self, now_ns: int) -> None:
         """Read what is readable only now that the body has ended cleanly."""

@@ -21,7 +21,7 @@ ORDER = [
     *("stream.framing", "stream.strings", "stream.sse", "stream.lines", "stream.array"),
     *("stream.dialect", "stream.reader", "stream.choices", "stream.typed", "stream.candidates"),
     *("stream.generate", "stream.llamacpp", "stream.ollama", "stream.tgi", "stream.tensors"),
-    *("stream.plain", "stream.detect", "stream.endpoints", "stream"),
+    *("stream.plain", "stream.detect", "stream.endpoints", "stream", "stream.inflate"),
     *("timeline", "slo", "outline", "body", "classify", "settings"),
     *("buckets", "metrics", "tap", "relay", "upstream", "pool", "proxy", "listener", "admin"),
     *("log", "app", "check", "cli", "__main__"),

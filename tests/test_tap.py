@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import brotli
 import pytest
+from backports import zstd
 
 from goodput_proxy import tap as tap_module
 from goodput_proxy.classify import Route, classify
@@ -139,7 +144,7 @@ def test_an_answer_that_is_too_large_to_read() -> None:
 
 @pytest.mark.parametrize(
     ("content_type", "encoding", "reason"),
-    [(SSE, "gzip", "content_encoding"), ("text/plain", "", "content_type")],
+    [(SSE, "compress", "content_encoding"), ("text/plain", "", "content_type")],
 )
 def test_bodies_that_are_not_looked_into(content_type: str, encoding: str, reason: str) -> None:
     """What cannot be read is measured to its last byte only, and the meter says why."""
@@ -206,6 +211,43 @@ def test_a_request_without_a_readable_body() -> None:
     meter.play((5, TOKEN + STOP + DONE))
 
     assert verdict("good_partial", model="unknown") == meter.verdicts
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+def test_a_compressed_stream_is_measured_like_a_plain_one(coding: str) -> None:
+    """Bytes that are inflated for the meter say what the same stream says without a coding."""
+    compress = {"gzip": gzip, "deflate": zlib, "br": brotli, "zstd": zstd}[coding].compress
+    long = TOKEN.replace(b"x", b"y" * 20_000)
+    body = compress(ROLE + TOKEN * 50 + long * 3 + STOP + DONE)
+    plain, coded = Meter(), Meter()
+    plain.play((1, ROLE), (5, TOKEN * 50), (9, long * 3), (9, STOP + DONE))
+    cuts = [*range(0, len(body), 100), len(body)]
+    coded.play(*((9, body[a:b]) for a, b in pairwise(cuts)), encoding=coding)
+
+    assert coded.verdicts == plain.verdicts == verdict("good")
+    tokens = ("goodput_output_tokens_total", "goodput_time_to_first_token_seconds_count")
+    for name in tokens:
+        assert coded.counts(name) == plain.counts(name)
+    assert coded.errors == {}
+
+
+def test_a_compressed_answer_is_read() -> None:
+    """An answer in one piece has its totals in it, compressed or not."""
+    meter = Meter()
+    meter.play((5, gzip.compress(UNARY)), content_type="application/json", encoding="gzip")
+
+    assert meter.verdicts == verdict("good_partial")
+    assert sum(meter.counts("goodput_output_tokens_total").values()) == 2
+
+
+def test_a_coding_that_lies_is_counted_apart() -> None:
+    """What cannot be inflated was not measured: it is neither good nor the server's fault."""
+    meter = Meter()
+    meter.play((5, ROLE + TOKEN + STOP + DONE), encoding="gzip")
+
+    assert meter.verdicts == {}
+    assert meter.errors == {("content_encoding",): 1.0}
+    assert meter.counts("goodput_passthrough_requests_total") == {("unmeasured",): 1.0}
 
 
 def test_a_control_call_is_not_judged() -> None:
