@@ -37,16 +37,10 @@ class SseFramer:
         """Return the records that `data` completed, oldest first."""
         if self._after_cr or b"\r" in data:
             data = self._to_lf(data)
-        elif (
-            # The common read: one whole block of one line.
-            data.startswith(b"data: ")
-            and not self._pending
-            and data.find(b"\n") == len(data) - 2
-            and data.endswith(b"\n")
-            and len(data) <= self._max_bytes
-        ):
-            self._first = False
-            return [Record(data[6:-2])]
+        # The common read is one whole block.
+        size = len(data) - 2
+        if 0 < size <= self._max_bytes and not self._pending and data.find(_BLANK_LINE) == size:
+            return self._dispatch(data[:size])
         return self._cut(data)
 
     def finish(self) -> list[Record]:
@@ -86,9 +80,16 @@ class SseFramer:
             head = self._oversize_head or block[:HEAD_BYTES]
             self._oversize_head = None
             return [self._shorten(self._without_bom(head), block[-TAIL_BYTES:])]
-        block = self._without_bom(block)
-        if block.startswith(b"data: ") and b"\n" not in block:
+        if self._first:
+            block = self._without_bom(block)
+        # The two common blocks: a line of data, alone or below its event's name.
+        end = block.find(b"\n")
+        if end < 0 and block.startswith(b"data: "):
             return [Record(block[6:])]
+        begin = end + 1
+        named = block.startswith(b"event: ") and block.startswith(b"data: ", begin)
+        if named and block.find(b"\n", begin) < 0:
+            return [Record(block[begin + 6 :], block[7:end])]
         return self._parse_fields(block)
 
     def _without_bom(self, block: bytes) -> bytes:

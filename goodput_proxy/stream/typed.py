@@ -109,6 +109,9 @@ class _Payload(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_Payload).decode
 
 
+_TOKEN = TokenEvent()
+
+
 class TypedDialect(JsonDialect):
     """Read one response, or one utterance, whose records name their type."""
 
@@ -119,8 +122,8 @@ class TypedDialect(JsonDialect):
         name = payload.type if isinstance(payload.type, str) else event.decode("utf-8", "replace")
         kind = _KINDS.get(name)
         if kind is _Kind.DELTA:
-            parts = (payload.delta, payload.content, payload.arguments)
-            return [TokenEvent()] if any(map(has_text, parts)) else []
+            output = payload.delta or payload.content or payload.arguments
+            return [_TOKEN] if has_text(output) else []
         if kind is _Kind.ERROR or event == b"error":
             return [failure(payload.error, payload.type, payload.code)]
         if kind is None:
