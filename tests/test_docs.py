@@ -10,9 +10,19 @@ from pathlib import Path
 import pytest
 import yaml
 
+from goodput_proxy.classify import Route, classify
 from goodput_proxy.metrics import Metrics
 from goodput_proxy.settings import Settings
 from goodput_proxy.slo import build_policy
+from goodput_proxy.stream.candidates import CandidatesDialect
+from goodput_proxy.stream.choices import ChoicesDialect
+from goodput_proxy.stream.detect import DetectingDialect
+from goodput_proxy.stream.endpoints import ENDPOINTS, find_endpoint
+from goodput_proxy.stream.llamacpp import LlamaCppDialect
+from goodput_proxy.stream.ollama import OllamaDialect
+from goodput_proxy.stream.tensors import TensorsDialect
+from goodput_proxy.stream.tgi import TgiDialect
+from goodput_proxy.stream.typed import TypedDialect
 from tests.conftest import require_program
 
 ROOT = Path(__file__).parent.parent
@@ -52,6 +62,43 @@ def test_the_two_commands_stand_at_the_top() -> None:
 
     assert "make demo" in top
     assert "make test" in top
+
+
+# -- wire formats
+
+# The names by which the page calls the dialects.
+DIALECTS = {
+    "choices": ChoicesDialect,
+    "typed": TypedDialect,
+    "detected": DetectingDialect,
+    "tgi": TgiDialect,
+    "llamacpp": LlamaCppDialect,
+    "tensors": TensorsDialect,
+    "ollama": OllamaDialect,
+    "candidates": CandidatesDialect,
+}
+FORMATS = re.findall(
+    r"^\| [^|]+ \| `(/[^`]*)` \| `(\w+)` \| `(\w+)` \|",
+    (ROOT / "docs" / "wire-formats.md").read_text(),
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize(("path", "api", "dialect"), FORMATS)
+def test_wire_formats_are_those_of_the_dispatch_table(path: str, api: str, dialect: str) -> None:
+    """Each path of the page is read as the page says."""
+    route = classify("POST", path)
+
+    assert isinstance(route, Route)
+    assert route.endpoint.api == api
+    assert route.endpoint.dialect is DIALECTS[dialect]
+
+
+def test_the_dispatch_table_is_documented() -> None:
+    """Each row of the dispatch table stands on the page."""
+    documented = {find_endpoint(path) for path, _, _ in FORMATS}
+
+    assert set(ENDPOINTS) <= documented
 
 
 # -- queries
