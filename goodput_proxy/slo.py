@@ -23,6 +23,8 @@ from enum import StrEnum
 from fnmatch import translate
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from .heads import Headers, find_header
 from .timeline import Outcome, RequestRecord
 
@@ -118,8 +120,7 @@ class Policy:
         return self.classes[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True, gc=False):
     """A verdict with its reasons."""
 
     verdict: Verdict

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import traceback
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import structlog
 
 from .body import BodyCopy
@@ -25,6 +25,7 @@ from .heads import find_header
 from .slo import DEFAULT_CLASS, judge
 from .stream import Api, make_dialect, make_framer
 from .stream.events import TokenEvent, UnclassifiedEvent
+from .stream.framing import MAX_RECORD_BYTES
 from .stream.inflate import Inflater, Undecodable, make_inflater
 from .stream.reader import StreamReader
 from .timeline import End, Outcome, Timeline
@@ -44,11 +45,14 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 
 
-# A stream's reads are looked at when there are so many, or one is so large, or it has ended.
+# Of a read that matches its stream's template only the time is kept, up to so many.
+_BATCH_TIMES = 128
+# Other reads are looked at when there are so many, or one is so large, or the stream has ended.
 _BATCH_READS = 32
 _BATCH_READ_BYTES = 512
 # What is larger than this is cut, and looked at a few slices at a time.
 _SLICE_BYTES = 4 * 1024
+_FEW_LINES = 8  # what has no more is one record: large, but cheap to read
 _BATCH_SLICES = 4
 # Media types whose bytes are the output themselves.
 _OPAQUE_TYPES = frozenset(("audio", "image", "video"))
@@ -56,8 +60,7 @@ _OPAQUE_TYPES = frozenset(("audio", "image", "video"))
 _DRAIN_NS = 500_000
 
 
-@dataclass(frozen=True, slots=True)
-class InferenceHead:
+class InferenceHead(msgspec.Struct, frozen=True, gc=False):
     """What the meter knows of a request before its body."""
 
     route: Route
@@ -80,14 +83,17 @@ class Tap:
         "_answer",
         "_ask",
         "_batch_reads",
+        "_batch_times",
         "_broken",
         "_head",
         "_inflater",
         "_last_byte_ns",
         "_limits",
         "_metrics",
+        "_plain",
         "_policy",
         "_reads",
+        "_run_ns",
         "_slo",
         "_status",
         "_stream",
@@ -106,13 +112,17 @@ class Tap:
         self._slo: SloClass | None = None  # found when first needed
         self._status: int | None = None
         self._stream: StreamReader | None = None  # of a streamed answer
+        self._plain: StreamReader | None = None  # the same, if its bytes are those of the wire
         self._inflater: Inflater | None = None  # of a body with a content coding
         self._answer: tuple[BodyCopy, Dialect] | None = None  # of an answer in one piece
         self._timeline = Timeline(head.t0_ns, metrics.icl_edges_ns)
         self._last_byte_ns: int | None = None
-        self._reads: list[bytes] = []  # forwarded and not yet looked at, with their times
+        self._run_ns: list[int] = []  # times of reads that matched and are not yet counted
+        self._reads: list[bytes] = []  # read after those and not yet looked at, with their times
         self._times_ns: list[int] = []
         self._batch_reads = 1
+        # Streams that begin together would otherwise all be looked at in the same instant.
+        self._batch_times = _BATCH_TIMES - head.t0_ns % (_BATCH_TIMES // 2)
         self._broken = False
 
     def ask(self, body: bytes) -> None:
@@ -125,21 +135,12 @@ class Tap:
         self._guard(self._choose_reader, content_type, content_encoding)
 
     def feed(self, data: bytes, now_ns: int) -> bool:
-        """Take body bytes that were read at `now_ns`; return whether it is time to look at them.
-
-        The first read is looked at alone, later ones in batches whose tokens share the cost.
-        """
-        if len(data) > _SLICE_BYTES:
-            slices = [data[i : i + _SLICE_BYTES] for i in range(0, len(data), _SLICE_BYTES)]
-            self._reads += slices
-            self._times_ns += [now_ns] * len(slices)
-            return True
-        self._reads.append(data)
-        self._times_ns.append(now_ns)
-        return len(self._reads) == self._batch_reads or len(data) > _BATCH_READ_BYTES
+        """Take body bytes that were read at `now_ns`; return whether it is time for `digest`."""
+        self._last_byte_ns = now_ns
+        return self._guard(self._take, data, now_ns)
 
     def digest(self) -> bool:
-        """Look at the oldest bytes that are held; return whether that is all of them."""
+        """Look at the oldest of what is held; return whether that was all."""
         self._guard(self._read_response)
         return not self._reads
 
@@ -151,9 +152,9 @@ class Tap:
         if self._broken:
             self._guard(self._judge_unmeasured, end, end_ns)
 
-    def _guard(self, step: Callable[..., None], *arguments: Any) -> None:
+    def _guard(self, step: Callable[..., bool | None], *arguments: Any) -> bool:
         try:
-            step(*arguments)
+            return step(*arguments) is True
         except Exception as exc:  # noqa: BLE001 -- no defect of the meter harms a response
             self._give_up()
             self._metrics.tap_error(MeterFault.INTERNAL)
@@ -164,11 +165,12 @@ class Tap:
                 error=type(exc).__name__,
                 place=f"{Path(place.filename).name}:{place.lineno}",
             )
+            return False
 
     def _give_up(self) -> None:
         """Measure this request no further than the data path does."""
         self._broken = True
-        self._stream = self._answer = self._inflater = None
+        self._stream = self._plain = self._answer = self._inflater = None
 
     def _read_request(self, body: bytes) -> None:
         head = self._head
@@ -196,6 +198,7 @@ class Tap:
         elif framer is not None:
             self._stream = StreamReader(framer, dialect)
             self._timeline.streamed = True
+            self._plain = None if coded else self._stream
         elif media_type == "application/json":
             self._answer = BodyCopy(limits.body_copy_bytes), dialect
         elif media_type.partition("/")[0] in _OPAQUE_TYPES:
@@ -203,25 +206,55 @@ class Tap:
         else:
             self._skip(MeterFault.CONTENT_TYPE)
 
+    def _take(self, data: bytes, now_ns: int) -> bool:
+        """Compare a read with the template at once; hold what does not match for later."""
+        stream = self._plain
+        if stream is not None and not self._reads and stream.matches(data):
+            self._run_ns.append(now_ns)
+            return len(self._run_ns) == self._batch_times
+        if len(data) > _SLICE_BYTES and (
+            len(data) > MAX_RECORD_BYTES or data.count(b"\n") > _FEW_LINES
+        ):
+            slices = [data[i : i + _SLICE_BYTES] for i in range(0, len(data), _SLICE_BYTES)]
+            self._reads += slices
+            self._times_ns += [now_ns] * len(slices)
+            return True
+        self._reads.append(data)
+        self._times_ns.append(now_ns)
+        return (
+            len(self._reads) == self._batch_reads
+            or len(data) > _BATCH_READ_BYTES
+            or len(self._run_ns) > 0  # what follows probably matches again, but has to wait
+        )
+
     def _read_response(self) -> None:
         if self._inflater is not None:
             self._read_inflated(self._inflater)
             return
+        if self._run_ns:
+            self._count_run()
         # At most one batch of small reads, or a few slices of a large one.
         size = _BATCH_READS if len(self._reads) <= _BATCH_READS else _BATCH_SLICES
         reads, times_ns = self._reads[:size], self._times_ns[:size]
         if not reads:
             return
         del self._reads[:size], self._times_ns[:size]
-        self._last_byte_ns = times_ns[-1]
-        # Streams that begin together would otherwise all be looked at in the same instant.
-        self._batch_reads = _BATCH_READS - self._head.t0_ns % (_BATCH_READS // 2)
+        # A template is made of one of the first records: they are looked at soon.
+        self._batch_reads = min(
+            2 * self._batch_reads, _BATCH_READS - self._head.t0_ns % (_BATCH_READS // 2)
+        )
         if self._stream is not None:
-            for begin, end, events in self._stream.read(reads):
-                self._timeline.add_run(events, times_ns[begin:end])
+            for data, now_ns in zip(reads, times_ns, strict=True):
+                for event in self._stream.read(data):
+                    self._timeline.add(event, now_ns)
         elif self._answer is not None:
             for data in reads:
                 self._answer[0].add(data)
+
+    def _count_run(self) -> None:
+        run_ns, self._run_ns = self._run_ns, []
+        if self._stream is not None:
+            self._timeline.add_run(self._stream.events, run_ns)
 
     def _read_inflated(self, inflater: Inflater) -> None:
         """Look at a few pieces of a body with a content coding, each however large a read was."""
@@ -242,8 +275,8 @@ class Tap:
 
     def _read_piece(self, piece: bytes, now_ns: int) -> None:
         if self._stream is not None:
-            for _, _, events in self._stream.read([piece]):
-                self._timeline.add_run(events, [now_ns])
+            for event in self._stream.read(piece):
+                self._timeline.add(event, now_ns)
         elif self._answer is not None:
             self._answer[0].add(piece)
 

@@ -29,9 +29,10 @@ Gaps are not kept, since a stream may have 10^5 of them: they are counted into t
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+
+import msgspec
 
 from .faults import MeterFault
 from .stream.events import (
@@ -45,10 +46,6 @@ from .stream.events import (
     TokenSource,
     UsageEvent,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 # Finish reasons by which a server says that it gave up; `length`, `content_filter` and
 # `repetition` are complete answers.
@@ -94,8 +91,7 @@ class CancelPhase(StrEnum):
     AFTER_LAST_TOKEN = "after_last_token"  # noqa: S105
 
 
-@dataclass(frozen=True, slots=True)
-class Gaps:
+class Gaps(msgspec.Struct, frozen=True, gc=False):
     """Every ICL of a request as bucket counts: `counts[i]` gaps lie at or below edge i.
 
     The buckets are disjoint; the last count holds the gaps above the last edge.
@@ -105,8 +101,7 @@ class Gaps:
     sum_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RequestRecord:
+class RequestRecord(msgspec.Struct, frozen=True, gc=False):
     """What was measured of one request; None where a value does not exist."""
 
     outcome: Outcome
@@ -120,10 +115,10 @@ class RequestRecord:
     output_tokens: int = 0
     input_tokens: int | None = None
     token_source: TokenSource = TokenSource.EVENTS
-    gaps: Gaps = field(default_factory=Gaps)
+    gaps: Gaps = Gaps()
     cancel_phase: CancelPhase | None = None
     control: bool = False  # the server says that no output was asked for
-    unclassified: Mapping[MeterFault, int] = field(default_factory=dict)  # unread records by reason
+    unclassified: dict[MeterFault, int] = {}  # unread records by reason
 
 
 @dataclass(slots=True)
@@ -209,13 +204,15 @@ class Timeline:
                 self._unclassified[event.reason] = known + 1
 
     def add_run(self, events: list[Event], times_ns: list[int]) -> None:
-        """Take events that came as often as there are times, each time all of them."""
-        if len(events) == 1 and isinstance(events[0], TokenEvent):
-            self._add_tokens(events[0], times_ns)
-            return
-        for now_ns in times_ns:
-            for event in events:
-                self.add(event, now_ns)
+        """Take a token that came as often as there are times, and what was said beside it at last.
+
+        Counters and totals replace those before them, so that only the newest matter.
+        """
+        for event in events:
+            if isinstance(event, TokenEvent):
+                self._add_tokens(event, times_ns)
+            else:
+                self.add(event, times_ns[-1])
 
     def record(
         self,
@@ -288,12 +285,24 @@ class Timeline:
             times_ns = times_ns[1:]
         if event.hidden:
             return
-        last_ns, edges_ns, counts = choice.last_ns, self._edges_ns, self._counts
+        last_ns, stall_ns, edges_ns, counts = (
+            choice.last_ns,
+            self._stall_ns,
+            self._edges_ns,
+            self._counts,
+        )
+        bucket, low_ns, high_ns = 0, 0, -1  # most gaps fall where the one before fell
         for now_ns in times_ns:
             gap_ns = now_ns - last_ns
             last_ns = now_ns
-            counts[bisect_left(edges_ns, gap_ns)] += 1
-            self._stall_ns = max(self._stall_ns, gap_ns)
+            if gap_ns > high_ns or gap_ns <= low_ns:
+                bucket = bisect_left(edges_ns, gap_ns)
+                low_ns = edges_ns[bucket - 1] if bucket else -1
+                high_ns = edges_ns[bucket] if bucket < len(edges_ns) else gap_ns
+            counts[bucket] += 1
+            if gap_ns > stall_ns:
+                stall_ns = gap_ns
+        self._stall_ns = stall_ns
         self._gap_sum_ns += last_ns - choice.last_ns
         choice.last_ns = last_ns
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from goodput_proxy.settings import Settings
 from goodput_proxy.slo import (

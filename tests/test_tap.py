@@ -17,6 +17,7 @@ from goodput_proxy.metrics import Metrics
 from goodput_proxy.settings import Settings
 from goodput_proxy.slo import build_policy
 from goodput_proxy.stream.choices import ChoicesDialect
+from goodput_proxy.stream.reader import StreamReader
 from goodput_proxy.stream.sse import SseFramer
 from goodput_proxy.tap import InferenceHead, Tap, TapQueue
 from goodput_proxy.timeline import End, Timeline
@@ -265,6 +266,7 @@ FUNCTIONS: list[tuple[type | Any, str]] = [
     (tap_module, "make_framer"),
     (SseFramer, "feed"),
     (SseFramer, "finish"),
+    (StreamReader, "matches"),
     (ChoicesDialect, "read"),
     (Timeline, "add"),
     (Timeline, "record"),
@@ -364,18 +366,57 @@ def test_much_to_look_at_is_looked_at_in_turns() -> None:
     assert meter.counts("goodput_output_tokens_total") == {("m", "default", "good"): tokens}
 
 
-def test_reads_are_looked_at_in_batches() -> None:
-    """The first read is due at once, then every 32nd, and any that makes the batch large."""
-    meter = Meter()
+def due_reads(meter: Meter, reads: list[bytes]) -> list[int]:
+    """Return after which of these reads the tap asks to be looked at, and look at it then."""
     meter.tap.begin(200, SSE, "")
     due = []
-    for i in range(70):
-        if meter.tap.feed(TOKEN, i):
+    for i, data in enumerate(reads):
+        if meter.tap.feed(data, i):
             due.append(i)
             meter.tap.digest()
+    return due
 
-    assert due == [0, 32, 64]
-    assert meter.tap.feed(b":" * 20_000, 70)
+
+def test_reads_are_looked_at_in_batches() -> None:
+    """The first read is due at once, then ever more together, and any that is large."""
+    meter = Meter()
+
+    assert due_reads(meter, [TOKEN + TOKEN] * 100) == [0, 2, 6, 14, 30, 62, 94]
+    assert meter.tap.feed(b":" * 20_000, 100)
+
+
+def test_of_tokens_only_the_time_is_kept() -> None:
+    """Reads that match the template are due in large batches, and one that does not at once."""
+    meter = Meter()
+    due = due_reads(meter, [ROLE, TOKEN, TOKEN, *[TOKEN] * 300, ROLE, TOKEN])
+    meter.tap.feed(TOKEN, 305)
+
+    assert due == [0, 2, 130, 258, 303]
+    assert meter.tap._reads == []
+    assert len(meter.tap._run_ns) == 2
+
+
+def test_batches_change_no_figure() -> None:
+    """Times, gaps and order are the same whenever the bytes are looked at."""
+    reads = [ROLE, *[TOKEN] * 150, TOKEN + TOKEN, *[TOKEN] * 5, TOKEN[:9], TOKEN[9:], STOP, DONE]
+    at_ms = [i * i for i in range(len(reads))]
+    meters = [Meter(), Meter(), Meter()]
+    for meter, every in zip(meters, (1, 7, len(reads)), strict=True):
+        meter.tap.begin(200, SSE, "")
+        for i, data in enumerate(reads):
+            meter.tap.feed(data, at_ms[i] * MS)
+            if i % every == 0:
+                meter.tap.digest()
+        meter.tap.finish(End.CLEAN, at_ms[-1] * MS)
+    first, *others = [
+        meter.counts("goodput_inter_chunk_latency_seconds_bucket") for meter in meters
+    ]
+
+    assert first
+    assert all(first == other for other in others)
+    assert {m.counts("goodput_stall_seconds_sum")["m", "default"] for m in meters} == {0.628}
+    for meter in meters:
+        assert meter.counts("goodput_output_tokens_total") == {("m", "default", "slow"): 158.0}
 
 
 def test_what_is_held_is_bounded() -> None:

@@ -1,129 +1,101 @@
 """The bytes of one streamed response in, events out: a framer, a dialect, and a short cut.
 
-Most records of a stream differ from the one before in a single thing, the text of the token. A
-template remembers what stands before and behind that text. A read that has the same bytes
-there, and between them a non-empty JSON string without an escape, says what the record said
-from which the template was made, and needs no framing and no JSON parser: 0.5 us instead of 3.
-
-The short cut is exact, not a guess: the template is checked when it is made (with an empty text
-the record must say nothing, so the text is all the evidence there is), and everything else
-takes the long way: the first token, other fields, finish reasons, usage, errors, escapes, and
-records that a read has cut.
+A read that looks like those before it is known by its template (see `template.py`), which costs
+a fraction of framing and decoding it. Everything else takes the long way. `matches` is asked
+first, so that of a read that does, nothing has to be kept but its time.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from .events import Event, TokenEvent
-from .framing import Record
+from .template import Template, learn
 
 if TYPE_CHECKING:
     from .dialect import Dialect
+    from .events import Event
     from .framing import Framer
 
-# Where servers put text, most frequent first. What is missing here is read the long way.
-_TEXT_KEYS = (b'"content":"', b'"text":"', b'"reasoning":"', b'"reasoning_content":"')
-# What a JSON string has only escaped, or as its end (RFC 8259, section 7).
-_NOT_PLAIN = re.compile(rb'["\\\x00-\x1f]')
-# Both below bound what a template can match, so that it stays below any cap on records.
-_MAX_RECORD_BYTES = 8 * 1024
-_MAX_TEXT_BYTES = 1024
-# Choices that take turns, or keys with changing values, make templates that never match again:
-# after this many in a row no more are made, until one matches.
+# A text with an escape is no reason to look for another template; so many in a row are.
+_TOLERANCE = 3
+# Choices that take turns make templates that never match again, or none: after so many attempts
+# in a row there are no more, until one matches.
 _PATIENCE = 8
-
-
-class _Template(msgspec.Struct, frozen=True, gc=False):
-    before: bytes
-    behind: bytes
-    events: list[Event]
-
-    def skip(self, reads: list[bytes], begin: int) -> int:
-        """Return the first read from `begin` on that differs in more than its plain text."""
-        before, behind = self.before, self.behind
-        text, rest = len(before), len(behind)
-        for i in range(begin, len(reads)):
-            data = reads[i]
-            end = len(data) - rest
-            if not (
-                text < end <= text + _MAX_TEXT_BYTES
-                and data.startswith(before)
-                and data.endswith(behind)
-                and _NOT_PLAIN.search(data, text, end) is None
-                and (data.isascii() or _is_utf8(data[text:end]))
-            ):
-                return i
-        return len(reads)
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 class StreamReader:
     """Read a streamed response."""
 
-    __slots__ = ("_dialect", "_framer", "_patience", "_template")
+    __slots__ = (
+        *("_dialect", "_framer", "_last", "_last_said", "_matched", "_misses", "_patience"),
+        *("_ready", "_template"),
+    )
 
     def __init__(self, framer: Framer, dialect: Dialect) -> None:
         self._framer = framer
         self._dialect = dialect
-        self._template: _Template | None = None
+        self._template: Template | None = None
+        self._ready = False  # there is a template, and the next byte begins a record
+        self._matched: bytes | None = None  # the newest read, if it matched
+        self._misses = 0  # whole records that did not match, in a row
         self._patience = _PATIENCE
+        self._last = b""  # the newest whole record that was read, and what it said
+        self._last_said: list[Event] = []
 
-    def read(self, reads: list[bytes]) -> list[tuple[int, int, list[Event]]]:
-        """Return what successive reads of the body say.
+    @property
+    def events(self) -> list[Event]:
+        """What the newest read that matched has said; those before it only differ in counters."""
+        return self._template.events if self._template is not None else []
 
-        Each item names a run of reads by begin and end, and the events that every read of the
-        run completes.
+    def matches(self, data: bytes) -> bool:
+        """Return whether a read says what those before it said.
+
+        Such a read is done with: it says `events`. Every other one has to be read.
         """
-        runs: list[tuple[int, int, list[Event]]] = []
-        i = 0
-        while i < len(reads):
-            template = self._template
-            if template is not None and self._framer.idle:
-                end = template.skip(reads, i)
-                if end > i:
-                    runs.append((i, end, template.events))
-                    self._patience = _PATIENCE
-                    i = end
-                    continue
-            runs.append((i, i + 1, self._read_one(reads[i])))
-            i += 1
-        return runs
+        if not (self._ready and self._template is not None and self._template.matches(data)):
+            return False
+        self._matched = data
+        return True
+
+    def read(self, data: bytes) -> list[Event]:
+        """Return what a read completes."""
+        if self.matches(data):
+            return self.events
+        self._catch_up()
+        whole = self._framer.idle
+        records = self._framer.feed(data)
+        if len(records) == 1:
+            events = self._dialect.read(records[0])
+        else:
+            events = [event for record in records for event in self._dialect.read(record)]
+        idle = self._framer.idle
+        if self._template is not None:
+            self._template.follow(events)
+        if whole and idle and len(records) == 1:
+            self._learn(data, events)
+        self._ready = idle and self._template is not None
+        return events
 
     def finish(self) -> list[Event]:
         """Return what the clean end of the body completes."""
+        self._catch_up()
         return [event for r in self._framer.finish() for event in self._dialect.read(r)]
 
-    def _read_one(self, data: bytes) -> list[Event]:
-        idle = self._framer.idle
-        records = self._framer.feed(data)
-        if len(records) != 1:
-            return [event for record in records for event in self._dialect.read(record)]
-        events = self._dialect.read(records[0])
-        if idle and len(events) == 1 and isinstance(events[0], TokenEvent) and self._patience:
-            self._patience -= 1
-            self._template = self._make_template(data, events)
-        return events
+    def _catch_up(self) -> None:
+        """Show the dialect the newest record that it was spared: it may remember counters."""
+        if self._matched is None:
+            return
+        for record in self._framer.feed(self._matched):
+            self._dialect.read(record)
+        self._matched = None
+        self._misses = 0
+        self._patience = _PATIENCE
 
-    def _make_template(self, data: bytes, events: list[Event]) -> _Template | None:
-        whole = data.startswith(b"data: ") and data.endswith(b"\n\n")
-        if not whole or len(data) > _MAX_RECORD_BYTES:
-            return None
-        for key in _TEXT_KEYS:
-            begin = data.find(key) + len(key)
-            end = data.find(b'"', begin)
-            if begin >= len(key) and end > begin:
-                before, behind = data[:begin], data[end:]
-                silent = not self._dialect.read(Record((before + behind)[6:-2]))
-                return _Template(before, behind, events) if silent else None
-        return None
+    def _learn(self, data: bytes, events: list[Event]) -> None:
+        self._misses += 1
+        if self._patience and (self._template is None or self._misses > _TOLERANCE):
+            self._patience -= 1
+            template = learn(self._last, self._last_said, data, events)
+            if template is not None:
+                self._template, self._misses = template, 0
+        self._last, self._last_said = data, events

@@ -99,10 +99,13 @@ class Template:
         self._count = count
         return True
 
-    @property
-    def counts(self) -> bool:
-        """Whether records of this form state a counter."""
-        return self._count >= 0
+    def follow(self, events: list[Event]) -> None:
+        """Take note of counters that records of another form have stated."""
+        if self._count < 0:
+            return
+        for event in events:
+            if isinstance(event, CounterEvent | UsageEvent) and event.output_tokens is not None:
+                self._count = event.output_tokens
 
     @property
     def events(self) -> list[Event]:
