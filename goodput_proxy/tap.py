@@ -19,9 +19,9 @@ import msgspec
 import structlog
 
 from .body import BodyCopy
-from .classify import Ask, Passthrough, read_ask
+from .classify import Ask, Passthrough, Route, read_ask
 from .faults import MeterFault
-from .heads import find_header
+from .heads import Headers, find_header
 from .slo import DEFAULT_CLASS, judge
 from .stream import Api, make_dialect, make_framer
 from .stream.events import TokenEvent, UnclassifiedEvent
@@ -33,8 +33,6 @@ from .timeline import End, Outcome, Timeline
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .classify import Route
-    from .heads import Headers
     from .metrics import Metrics
     from .settings import LimitSettings
     from .slo import Policy, SloClass
@@ -52,7 +50,6 @@ _BATCH_READS = 32
 _BATCH_READ_BYTES = 512
 # What is larger than this is cut, and looked at a few slices at a time.
 _SLICE_BYTES = 4 * 1024
-_FEW_LINES = 8  # what has no more is one record: large, but cheap to read
 _BATCH_SLICES = 4
 # Media types whose bytes are the output themselves.
 _OPAQUE_TYPES = frozenset(("audio", "image", "video"))
@@ -212,9 +209,7 @@ class Tap:
         if stream is not None and not self._reads and stream.matches(data):
             self._run_ns.append(now_ns)
             return len(self._run_ns) == self._batch_times
-        if len(data) > _SLICE_BYTES and (
-            len(data) > MAX_RECORD_BYTES or data.count(b"\n") > _FEW_LINES
-        ):
+        if len(data) > _SLICE_BYTES and not _is_one_record(data):
             slices = [data[i : i + _SLICE_BYTES] for i in range(0, len(data), _SLICE_BYTES)]
             self._reads += slices
             self._times_ns += [now_ns] * len(slices)
@@ -339,6 +334,14 @@ class Tap:
             return
         judgement = judge(record, slo.limits)
         self._metrics.observe(api, self._ask.model, slo, record, judgement)
+
+
+def _is_one_record(data: bytes) -> bool:
+    """Return whether a large read is one record: cheap to read as it is, and dear in slices.
+
+    It has no line end but at its end, and perhaps one behind the name of its event.
+    """
+    return len(data) <= MAX_RECORD_BYTES and data.find(b"\n", 64) >= len(data) - 4
 
 
 class TapQueue:

@@ -300,8 +300,7 @@ class Timeline:
                 low_ns = edges_ns[bucket - 1] if bucket else -1
                 high_ns = edges_ns[bucket] if bucket < len(edges_ns) else gap_ns
             counts[bucket] += 1
-            if gap_ns > stall_ns:
-                stall_ns = gap_ns
+            stall_ns = max(stall_ns, gap_ns)
         self._stall_ns = stall_ns
         self._gap_sum_ns += last_ns - choice.last_ns
         choice.last_ns = last_ns

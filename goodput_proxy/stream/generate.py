@@ -73,7 +73,8 @@ class GenerateDialect(JsonDialect):
 
     def _read(self, data: bytes, event: bytes) -> list[Event]:
         if len(data) > _LARGE_BYTES:
-            found = _STATISTICS.search(data, len(data) - _TAIL_BYTES)
+            begin = data.rfind(b'"meta_info"', len(data) - _TAIL_BYTES)
+            found = _STATISTICS.match(data, begin) if begin >= 0 else None
             if found is not None:
                 return self._read_counter(int(found[2] or 0), int(found[1]))
         chunk = _decode(data)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .template import Template, learn
+from .template import MAX_TEMPLATE_BYTES, Template, learn
 
 if TYPE_CHECKING:
     from .dialect import Dialect
@@ -71,7 +71,7 @@ class StreamReader:
         idle = self._framer.idle
         if self._template is not None:
             self._template.follow(events)
-        if whole and idle and len(records) == 1:
+        if whole and idle and len(records) == 1 and len(data) <= MAX_TEMPLATE_BYTES:
             self._learn(data, events)
         self._ready = idle and self._template is not None
         return events

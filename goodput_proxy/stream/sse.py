@@ -13,6 +13,7 @@ from __future__ import annotations
 from .framing import HEAD_BYTES, MAX_RECORD_BYTES, TAIL_BYTES, Record
 
 _BOM = b"\xef\xbb\xbf"
+_LF = ord("\n")
 _BLANK_LINE = b"\n\n"
 
 
@@ -37,11 +38,20 @@ class SseFramer:
         """Return the records that `data` completed, oldest first."""
         if self._after_cr or b"\r" in data:
             data = self._to_lf(data)
-        # The common read is one whole block.
+        if self._pending or self._oversize_head is not None or len(data) > self._max_bytes:
+            return self._cut(data)
+        # The common read is one whole block: a line of data, alone or below its event's name.
         size = len(data) - 2
-        if 0 < size <= self._max_bytes and not self._pending and data.find(_BLANK_LINE) == size:
-            return self._dispatch(data[:size])
-        return self._cut(data)
+        event = b""
+        begin = 0
+        end = data.find(b"\n")
+        if end < size and data.startswith(b"event: "):
+            event, begin = data[7:end], end + 1
+            end = data.find(b"\n", begin)
+        if end != size or end < 0 or not data.startswith(b"data: ", begin) or data[-1] != _LF:
+            return self._cut(data)
+        self._first = False
+        return [Record(data[begin + 6 : end], event)]
 
     def finish(self) -> list[Record]:
         """Return the block that the clean end of the body left without its blank line."""
@@ -80,16 +90,9 @@ class SseFramer:
             head = self._oversize_head or block[:HEAD_BYTES]
             self._oversize_head = None
             return [self._shorten(self._without_bom(head), block[-TAIL_BYTES:])]
-        if self._first:
-            block = self._without_bom(block)
-        # The two common blocks: a line of data, alone or below its event's name.
-        end = block.find(b"\n")
-        if end < 0 and block.startswith(b"data: "):
+        block = self._without_bom(block)
+        if block.startswith(b"data: ") and b"\n" not in block:
             return [Record(block[6:])]
-        begin = end + 1
-        named = block.startswith(b"event: ") and block.startswith(b"data: ", begin)
-        if named and block.find(b"\n", begin) < 0:
-            return [Record(block[begin + 6 :], block[7:end])]
         return self._parse_fields(block)
 
     def _without_bom(self, block: bytes) -> bytes:

@@ -22,7 +22,7 @@ import msgspec
 
 from .events import CounterEvent, EndsAtCloseEvent, Event, TokenEvent, UsageEvent
 
-# Bounds what a template can match, so that it stays below any cap on records.
+# No template is made of longer records, so that what matches stays below any cap on records.
 MAX_TEMPLATE_BYTES = 4 * 1024
 _MAX_TEXT_BYTES = 1024
 _MAX_HOLES = 12
@@ -60,7 +60,7 @@ class Template:
         count: its counter, -1 when the form has none.
     """
 
-    __slots__ = ("_count", "_events", "_head", "_holes")
+    __slots__ = ("_choice", "_count", "_events", "_head", "_holes")
 
     def __init__(
         self, head: bytes, holes: list[tuple[int, bytes]], events: list[Event], count: int
@@ -69,6 +69,7 @@ class Template:
         self._holes = holes
         self._events = events
         self._count = count
+        self._choice = next(e.choice for e in events if isinstance(e, TokenEvent))
 
     def matches(self, data: bytes) -> bool:
         """Return whether a read is one record of this form, and note its counter."""
@@ -104,8 +105,10 @@ class Template:
         if self._count < 0:
             return
         for event in events:
-            if isinstance(event, CounterEvent | UsageEvent) and event.output_tokens is not None:
-                self._count = event.output_tokens
+            if isinstance(event, UsageEvent) or (
+                isinstance(event, CounterEvent) and event.choice == self._choice
+            ):
+                self._count = max(event.output_tokens or 0, 0)
 
     @property
     def events(self) -> list[Event]:
@@ -126,8 +129,6 @@ def learn(
         second: the next such read.
         said: what that said.
     """
-    if max(len(first), len(second)) > MAX_TEMPLATE_BYTES:
-        return None
     counts = _compare(first_said, said)
     holes = _find_holes(first, second) if counts is not None else None
     if counts is None or holes is None or len(holes) > _MAX_HOLES:
