@@ -26,13 +26,10 @@ if TYPE_CHECKING:
 
 _LARGE_BYTES = 4 * 1024
 _TAIL_BYTES = 2 * 1024
-# The statistics of a record that ends nothing, where text and ids stand before them. Its first
-# group is the counter, its second the choice.
-_STATISTICS = re.compile(
-    rb'"meta_info"\s*:\s*\{(?=[^{}]*"finish_reason"\s*:\s*null)'
-    rb'(?=[^{}]*"completion_tokens"\s*:\s*([0-9]{1,12})\b)[^{}]*\}'
-    rb'\s*(?:,\s*"index"\s*:\s*([0-9]{1,6})\s*)?\}\s*\Z'
-)
+# In the statistics behind text and ids. Text cannot imitate them: its quotes are escaped.
+_GOES_ON = re.compile(rb'"finish_reason"\s*:\s*null')
+_COUNTER = re.compile(rb'"completion_tokens"\s*:\s*([0-9]{1,12})\b')
+_INDEX = re.compile(rb'"index"\s*:\s*([0-9]{1,6})\b')
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*\{[^{}]*"type"\s*:\s*"([a-z_]{1,32})"')
 
 
@@ -73,10 +70,11 @@ class GenerateDialect(JsonDialect):
 
     def _read(self, data: bytes, event: bytes) -> list[Event]:
         if len(data) > _LARGE_BYTES:
-            begin = data.rfind(b'"meta_info"', len(data) - _TAIL_BYTES)
-            found = _STATISTICS.match(data, begin) if begin >= 0 else None
-            if found is not None:
-                return self._read_counter(int(found[2] or 0), int(found[1]))
+            begin = max(data.rfind(b'"meta_info"', len(data) - _TAIL_BYTES), 0)
+            counter = _COUNTER.search(data, begin) if begin else None
+            if counter is not None and _GOES_ON.search(data, begin):
+                index = _INDEX.search(data, begin)
+                return self._read_counter(int(index[1]) if index else 0, int(counter[1]))
         chunk = _decode(data)
         if chunk.error or event == b"error":
             return [failure(chunk.error)]
