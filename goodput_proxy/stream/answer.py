@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from .decoding import UNREADABLE, as_count, failure, unreadable
-from .events import Event, FinishEvent, TokenEvent, TokenSource, UsageEvent
+from .decoding import UNREADABLE, as_count, failure, finish, unreadable
+from .events import Event, TokenEvent, TokenSource, UsageEvent
 from .output import has_text
 from .usage import read_usage
 
@@ -88,7 +88,7 @@ def _read(answer: _Answer, index: int, *, generates: bool) -> list[Event]:
         if (generates and has_text([choice.message, choice.text])) or choice.token_ids:
             events.append(TokenEvent(at, len(choice.token_ids or ())))
         if isinstance(choice.finish_reason, str) and choice.finish_reason:
-            events.append(FinishEvent(at, choice.finish_reason))
+            events.append(finish(at, choice.finish_reason))
     output = (
         *(answer.content, answer.output, answer.message, answer.response, answer.thinking),
         *(answer.text, answer.generated_text, answer.text_output, answer.candidates),
@@ -97,7 +97,7 @@ def _read(answer: _Answer, index: int, *, generates: bool) -> list[Event]:
         events.append(TokenEvent(index, len(answer.output_ids or ())))
     reason = _reason(answer)
     if reason:
-        events.append(FinishEvent(index, reason))
+        events.append(finish(index, reason))
     return events
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .decoding import failure
+from .decoding import as_choice, failure, finish
 from .dialect import JsonDialect
-from .events import Event, FinishEvent, TokenEvent
+from .events import Event, TokenEvent
 from .output import last_string, shows_text
 from .usage import read_usage
 
@@ -60,7 +60,7 @@ class CandidatesDialect(JsonDialect):
     def _read_oversize(self, record: Record) -> list[Event]:
         events: list[Event] = [TokenEvent()] if shows_text(record.head) else []
         if reason := last_string(record.tail, b"finishReason"):
-            events.append(FinishEvent(0, reason))
+            events.append(finish(0, reason))
         return events
 
 
@@ -69,10 +69,10 @@ def _read_chunk(chunk: _Chunk) -> list[Event]:
         return [failure(chunk.error)]
     events: list[Event] = []
     for candidate in chunk.candidates or ():
-        index = candidate.index or 0
+        index = as_choice(candidate.index)
         parts = (candidate.content.parts if candidate.content else None) or ()
         if any(p.text or p.functionCall or p.executableCode or p.inlineData for p in parts):
             events.append(TokenEvent(index))
         if candidate.finishReason:
-            events.append(FinishEvent(index, candidate.finishReason))
+            events.append(finish(index, candidate.finishReason))
     return [*events, *read_usage(chunk.usageMetadata)]

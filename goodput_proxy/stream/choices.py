@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .answer import read_answer
-from .decoding import failure
+from .decoding import as_choice, as_count, failure, finish
 from .dialect import JsonDialect
-from .events import CounterEvent, Event, FinishEvent, TokenEvent, TokenSource, UsageEvent
+from .events import CounterEvent, Event, TokenEvent, TokenSource, UsageEvent
 from .output import first_number, has_text, last_string, shows_text
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ class _Logprobs(msgspec.Struct, gc=False):
 
 
 class _Usage(msgspec.Struct, gc=False):
-    completion_tokens: int | None = None
-    prompt_tokens: int | None = None
+    completion_tokens: Any = None
+    prompt_tokens: Any = None
 
 
 class _Timings(msgspec.Struct, gc=False):
-    predicted_n: int | None = None
+    predicted_n: Any = None
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -101,29 +101,29 @@ class ChoicesDialect(JsonDialect):
 
     def _read_oversize(self, record: Record) -> list[Event]:
         """Return what a record says that is large by its text, such as a whole tool call."""
-        index = first_number(record.head, b"index") or 0
+        index = as_choice(first_number(record.head, b"index"))
         events: list[Event] = []
         if self._generates and shows_text(record.head):
             events.append(TokenEvent(index))
         if reason := last_string(record.tail, b"finish_reason"):
-            events.append(FinishEvent(index, reason))
+            events.append(finish(index, reason))
         return events
 
     def _read_choice(self, choice: _Choice, chunk: _Chunk) -> list[Event]:
-        index = choice.index or 0
+        index = as_choice(choice.index)
         events: list[Event] = []
         moved = False
-        if chunk.usage is not None and chunk.usage.completion_tokens is not None:
-            moved = self._count(index, chunk.usage.completion_tokens, choice.finish_reason)
-            events.append(
-                CounterEvent(index, chunk.usage.completion_tokens, chunk.usage.prompt_tokens)
-            )
+        if chunk.usage is not None:
+            total = as_count(chunk.usage.completion_tokens)
+            if total is not None:
+                moved = self._count(index, total, choice.finish_reason)
+                events.append(CounterEvent(index, total, as_count(chunk.usage.prompt_tokens)))
         if chunk.timings is not None:
-            events.append(UsageEvent(chunk.timings.predicted_n, None, TokenSource.TIMINGS))
+            events.append(_timed(chunk.timings))
         if self._generates and (token := self._token(choice, index, moved=moved)) is not None:
             events.append(token)
         if choice.finish_reason:
-            events.append(FinishEvent(index, choice.finish_reason))
+            events.append(finish(index, choice.finish_reason))
         return events
 
     def _count(self, index: int, output_tokens: int, finish_reason: str | None) -> bool:
@@ -163,7 +163,12 @@ def _totals(chunk: _Chunk) -> list[Event]:
     """Return the totals of a record that belongs to no single choice."""
     events: list[Event] = []
     if chunk.usage is not None:
-        events.append(UsageEvent(chunk.usage.completion_tokens, chunk.usage.prompt_tokens))
+        usage = chunk.usage
+        events.append(UsageEvent(as_count(usage.completion_tokens), as_count(usage.prompt_tokens)))
     if chunk.timings is not None:
-        events.append(UsageEvent(chunk.timings.predicted_n, None, TokenSource.TIMINGS))
+        events.append(_timed(chunk.timings))
     return events
+
+
+def _timed(timings: _Timings) -> UsageEvent:
+    return UsageEvent(as_count(timings.predicted_n), None, TokenSource.TIMINGS)

@@ -13,9 +13,15 @@ import msgspec
 
 from goodput_proxy.faults import MeterFault
 
-from .events import ErrorEvent, Event, UnclassifiedEvent
+from .events import ErrorEvent, Event, FinishEvent, UnclassifiedEvent
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+# What is remembered per choice must not grow with what a server invents: of a response with more
+# choices some are timed as if they were one.
+MAX_CHOICES = 32
+_MAX_REASON_CHARS = 64
+_MAX_COUNT = 10**9  # of tokens; a larger number is none of theirs
 
 # transformers serve does not escape the message inside its error records.
 _ERROR_HEAD = re.compile(rb"""\s*\{\s*"error"\s*:""")
@@ -52,6 +58,16 @@ def failure(error: Any, kind: Any = None, code: Any = None) -> ErrorEvent:
     )
 
 
+def finish(choice: int, reason: str) -> FinishEvent:
+    """Return the end of a choice; its reason is a name, and is cut where it is none."""
+    return FinishEvent(choice, reason[:_MAX_REASON_CHARS])
+
+
+def as_choice(index: int | None) -> int:
+    """Return the choice that an index names; without one there is only one choice."""
+    return index % MAX_CHOICES if index else 0
+
+
 def as_count(value: Any) -> int | None:
     """Return a value where a server states a number of tokens, None when it is none."""
-    return value if type(value) is int and value >= 0 else None
+    return value if type(value) is int and 0 <= value <= _MAX_COUNT else None

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .decoding import failure
+from .decoding import MAX_CHOICES, as_choice, as_count, failure, finish
 from .dialect import JsonDialect
-from .events import CounterEvent, EndsAtCloseEvent, Event, FinishEvent, TokenEvent, TokenSource
+from .events import CounterEvent, EndsAtCloseEvent, Event, TokenEvent, TokenSource
 from .output import last_number
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ _FINISH = re.compile(rb'"finish_reason"\s*:\s*\{[^{}]*"type"\s*:\s*"([a-z_]{1,32
 
 
 class _Statistics(msgspec.Struct, gc=False):
-    completion_tokens: int | None = None
-    prompt_tokens: int | None = None
+    completion_tokens: Any = None
+    prompt_tokens: Any = None
     finish_reason: Any = None
 
 
@@ -74,7 +74,8 @@ class GenerateDialect(JsonDialect):
             counter = _COUNTER.search(data, begin) if begin else None
             if counter is not None and _GOES_ON.search(data, begin):
                 index = _INDEX.search(data, begin)
-                return self._read_counter(int(index[1]) if index else 0, int(counter[1]))
+                choice = as_choice(int(index[1]) if index else None)
+                return self._read_counter(choice, int(counter[1]))
         chunk = _decode(data)
         if chunk.error or event == b"error":
             return [failure(chunk.error)]
@@ -86,10 +87,10 @@ class GenerateDialect(JsonDialect):
         total = last_number(record.tail, b"completion_tokens")
         if total is None:
             return []
-        index = last_number(record.tail, b"index") or 0
+        index = as_choice(last_number(record.tail, b"index"))
         events = self._read_counter(index, total)
         finish = _FINISH.search(record.tail)
-        return [*events, FinishEvent(index, finish[1].decode())] if finish else events
+        return [*events, finish(index, finish[1].decode())] if finish else events
 
     def _read_counter(self, index: int, total: int) -> list[Event]:
         """Return what a record says of which only the counter was read."""
@@ -101,31 +102,32 @@ class GenerateDialect(JsonDialect):
         return [counter, TokenEvent(index)] if moved else [counter]
 
     def _read_chunk(self, chunk: _Chunk, said: _Statistics) -> list[Event]:
-        index = chunk.index or 0
+        index = as_choice(chunk.index)
         progress = self._progress(index)
         text, ids = chunk.text or "", chunk.output_ids or ()
         reason = said.finish_reason
         if isinstance(reason, dict):
             reason = reason.get("type")
-        total = said.completion_tokens
+        total = as_count(said.completion_tokens)
         events: list[Event] = []
         if total is None:
             moved = bool(text or ids)
         else:
             moved = total > progress.tokens
-            events.append(CounterEvent(index, total, said.prompt_tokens, TokenSource.META_INFO))
+            inputs = as_count(said.prompt_tokens)
+            events.append(CounterEvent(index, total, inputs, TokenSource.META_INFO))
         if moved:
             hidden = bool(reason) and not _shows_more(len(text), len(ids), total, reason, progress)
             events.append(TokenEvent(index, len(ids) if total is None else 0, hidden=hidden))
         progress.tokens, progress.chars = total or 0, len(text)
         if isinstance(reason, str):
-            events.append(FinishEvent(index, reason))
+            events.append(finish(index, reason))
         return events
 
     def _read_texts(self, texts: list[str]) -> list[Event]:
         """Old vLLM: all choices in one record, each with its prompt."""
         events: list[Event] = [EndsAtCloseEvent()]
-        for index, text in enumerate(texts):
+        for index, text in enumerate(texts[:MAX_CHOICES]):
             progress = self._progress(index)
             if len(text) > (progress.chars or 0):
                 events.append(TokenEvent(index))

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .decoding import failure
+from .decoding import as_choice, as_count, failure, finish
 from .dialect import JsonDialect
-from .events import CounterEvent, Event, FinishEvent, TokenEvent, TokenSource
+from .events import CounterEvent, Event, TokenEvent, TokenSource
 from .output import shows_text
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ class _Chunk(msgspec.Struct, gc=False):
     index: int | None = None
     stop: bool = False
     stop_type: str | None = None
-    tokens_predicted: int | None = None
-    tokens_evaluated: int | None = None
+    tokens_predicted: Any = None
+    tokens_evaluated: Any = None
     error: Any = None
 
 
@@ -44,28 +44,22 @@ class LlamaCppDialect(JsonDialect):
         chunk = _decode(data)
         if chunk.error or event == b"error":
             return [failure(chunk.error)]
-        index = chunk.index or 0
+        index = as_choice(chunk.index)
         events: list[Event] = []
         moved = False
-        if chunk.tokens_predicted is not None:
-            moved = chunk.tokens_predicted > self._predicted.get(index, 0)
-            self._predicted[index] = chunk.tokens_predicted
-            events.append(
-                CounterEvent(
-                    index,
-                    chunk.tokens_predicted,
-                    chunk.tokens_evaluated,
-                    TokenSource.TOKENS_PREDICTED,
-                )
-            )
+        total, inputs = as_count(chunk.tokens_predicted), as_count(chunk.tokens_evaluated)
+        if total is not None:
+            moved = total > self._predicted.get(index, 0)
+            self._predicted[index] = total
+            events.append(CounterEvent(index, total, inputs, TokenSource.TOKENS_PREDICTED))
         if chunk.content or moved:
             events.append(TokenEvent(index, hidden=chunk.stop and not chunk.content))
         if chunk.stop:
-            events.append(FinishEvent(index, chunk.stop_type or "stop"))
+            events.append(finish(index, chunk.stop_type or "stop"))
         return events
 
     def _read_oversize(self, record: Record) -> list[Event]:
         """The last record repeats the prompt, and has no text of its own."""
         if b'"stop":true' in record.head + record.tail:
-            return [FinishEvent(0, "stop")]
+            return [finish(0, "stop")]
         return [TokenEvent()] if shows_text(record.head) else []

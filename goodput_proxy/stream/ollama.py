@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .decoding import failure
+from .decoding import as_count, failure, finish
 from .dialect import JsonDialect
-from .events import Event, FinishEvent, TerminatorEvent, TokenEvent, TokenSource, UsageEvent
+from .events import Event, TerminatorEvent, TokenEvent, TokenSource, UsageEvent
 from .output import has_text, shows_text
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ class _Chunk(msgspec.Struct, gc=False):
     logprobs: list[msgspec.Raw] | None = None
     done: bool = False
     done_reason: str | None = None
-    eval_count: int | None = None
-    prompt_eval_count: int | None = None
+    eval_count: Any = None
+    prompt_eval_count: Any = None
     error: Any = None
 
 
@@ -48,14 +48,14 @@ class OllamaDialect(JsonDialect):
         if chunk.response or chunk.thinking or has_text(chunk.message) or proofs:
             events.append(TokenEvent(0, logprobs=proofs))
         if chunk.done:
-            if chunk.eval_count is not None or chunk.prompt_eval_count is not None:
-                total, inputs = chunk.eval_count, chunk.prompt_eval_count
+            total, inputs = as_count(chunk.eval_count), as_count(chunk.prompt_eval_count)
+            if total is not None or inputs is not None:
                 events.append(UsageEvent(total, inputs, TokenSource.EVAL_COUNT))
-            events += [FinishEvent(0, chunk.done_reason or "stop"), TerminatorEvent()]
+            events += [finish(0, chunk.done_reason or "stop"), TerminatorEvent()]
         return events
 
     def _read_oversize(self, record: Record) -> list[Event]:
         events: list[Event] = [TokenEvent()] if shows_text(record.head) else []
         if b'"done":true' in record.head + record.tail:
-            events += [FinishEvent(0, "stop"), TerminatorEvent()]
+            events += [finish(0, "stop"), TerminatorEvent()]
         return events

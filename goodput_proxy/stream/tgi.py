@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .decoding import failure
+from .decoding import as_count, failure, finish
 from .dialect import JsonDialect
-from .events import Event, FinishEvent, TokenEvent, TokenSource, UsageEvent
+from .events import Event, TokenEvent, TokenSource, UsageEvent
 from .output import last_number, last_string
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ class _Token(msgspec.Struct, gc=False):
 
 class _Details(msgspec.Struct, gc=False):
     finish_reason: str | None = None
-    generated_tokens: int | None = None
-    input_length: int | None = None
+    generated_tokens: Any = None
+    input_length: Any = None
 
 
 class _Chunk(msgspec.Struct, gc=False):
@@ -54,13 +54,12 @@ class TgiDialect(JsonDialect):
         if chunk.token is not None:
             events.append(TokenEvent(0, ids=1, hidden=last and chunk.token.special))
         if chunk.details is not None:
-            details = chunk.details
-            events.append(
-                UsageEvent(details.generated_tokens, details.input_length, TokenSource.DETAILS)
-            )
+            total = as_count(chunk.details.generated_tokens)
+            inputs = as_count(chunk.details.input_length)
+            events.append(UsageEvent(total, inputs, TokenSource.DETAILS))
         if last:
             reason = chunk.details.finish_reason if chunk.details is not None else None
-            events.append(FinishEvent(0, reason or "stop"))
+            events.append(finish(0, reason or "stop"))
         return events
 
     def _read_oversize(self, record: Record) -> list[Event]:
@@ -69,4 +68,4 @@ class TgiDialect(JsonDialect):
         total = last_number(record.tail, b"generated_tokens")
         if total is not None:
             events.append(UsageEvent(total, None, TokenSource.DETAILS))
-        return [*events, FinishEvent(0, last_string(record.tail, b"finish_reason") or "stop")]
+        return [*events, finish(0, last_string(record.tail, b"finish_reason") or "stop")]

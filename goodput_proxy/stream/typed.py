@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .decoding import failure
+from .decoding import as_count, failure, finish
 from .dialect import JsonDialect
-from .events import Event, FinishEvent, TerminatorEvent, TokenEvent, TokenSource, UsageEvent
+from .events import Event, TerminatorEvent, TokenEvent, TokenSource, UsageEvent
 from .output import has_text, last_number, last_string, shows_text
 from .usage import read_usage
 
@@ -135,7 +135,7 @@ class TypedDialect(JsonDialect):
             return [TokenEvent()] if calls else []
         if kind is _Kind.BEGIN:
             return _read_begin(payload.message)
-        return _read_end(payload, last=kind is _Kind.LAST)
+        return _read_end(payload, name, last=kind is _Kind.LAST)
 
     def _read_oversize(self, record: Record) -> list[Event]:
         """A response's last event repeats all of it, and so is the record most often too large."""
@@ -150,7 +150,7 @@ class TypedDialect(JsonDialect):
         events: list[Event] = [] if total is None else [UsageEvent(total)]
         if name == "response.failed":
             events.append(failure(None))
-        return [*events, FinishEvent(0, name.rpartition(".")[2]), TerminatorEvent()]
+        return [*events, finish(0, name.rpartition(".")[2]), TerminatorEvent()]
 
 
 def _read_begin(message: Any) -> list[Event]:
@@ -159,7 +159,7 @@ def _read_begin(message: Any) -> list[Event]:
     return [UsageEvent(None, said.input_tokens) for said in read_usage(usage)]
 
 
-def _read_end(payload: _Payload, *, last: bool) -> list[Event]:
+def _read_end(payload: _Payload, name: str, *, last: bool) -> list[Event]:
     response = payload.response or _Response()
     delta = payload.delta if isinstance(payload.delta, dict) else {}
     events: list[Event] = []
@@ -168,11 +168,13 @@ def _read_end(payload: _Payload, *, last: bool) -> list[Event]:
     stats = payload.result.stats if payload.result is not None else None
     if isinstance(stats, dict):
         total, inputs = stats.get("total_output_tokens"), stats.get("input_tokens")
+        total, inputs = as_count(total), as_count(inputs)
         events.append(UsageEvent(total, inputs, TokenSource.STATS))
     reason = delta.get("stop_reason") or delta.get("finish_reason") or response.status
+    reason = reason if isinstance(reason, str) else ""
     error = response.error or payload.error
-    if error or reason in {"ERROR", "failed"}:
+    if error or reason in {"ERROR", "failed"} or name.endswith(".failed"):
         events.append(failure(error))
-    if isinstance(reason, str) and reason:
-        events.append(FinishEvent(0, reason))
+    if reason:
+        events.append(finish(0, reason))
     return [*events, TerminatorEvent()] if last else events
