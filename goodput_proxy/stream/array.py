@@ -47,17 +47,17 @@ class ArrayFramer:
                 if self._depth > 0 or mark == b"{":  # not the bracket of the array itself
                     self._depth += 1
             else:
-                records += self._close(mark, data[begin:at])
+                records += self._close(mark, data, begin, at)
         if self._depth > 0:
             self._object.add(data[begin:])
         return records
 
-    def _close(self, mark: bytes, rest: bytes) -> list[Record]:
-        """Take a closing brace or bracket; `rest` is what the object at hand has with it."""
+    def _close(self, mark: bytes, data: bytes, begin: int, at: int) -> list[Record]:
+        """Take a closing mark that ends at `at`; the object at hand goes on at `begin`."""
         if self._depth == 0:
             return [Record(None, end=True)] if mark == b"]" else []
         self._depth -= 1
-        return [self._object.end(rest)] if self._depth == 0 else []
+        return [self._object.end(data[begin:at])] if self._depth == 0 else []
 
     def finish(self) -> list[Record]:
         """Return nothing: an object without its end is no record."""
