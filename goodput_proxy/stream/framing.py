@@ -72,7 +72,8 @@ class PartialRecord:
         """Take the next piece of the record."""
         self._kept += data
         if not self._head and len(self._kept) > self._max_bytes:
-            self._head = bytes(self._kept[:HEAD_BYTES])
+            # No more than the cap: that much has come of it, however the reads were cut.
+            self._head = bytes(self._kept[: min(HEAD_BYTES, self._max_bytes)])
         if self._head:
             del self._kept[:-TAIL_BYTES]
 

@@ -20,10 +20,12 @@ _BLANK_LINE = b"\n\n"
 class SseFramer:
     """Cut `text/event-stream` into blocks."""
 
-    __slots__ = ("_after_cr", "_first", "_max_bytes", "_oversize_head", "_pending")
+    __slots__ = ("_after_cr", "_first", "_head_bytes", "_max_bytes", "_oversize_head", "_pending")
 
     def __init__(self, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
         self._max_bytes = max_record_bytes
+        # No more than the cap: that much has come of the block, however the reads were cut.
+        self._head_bytes = min(HEAD_BYTES, max_record_bytes)
         self._pending = bytearray()  # the block that has begun, or the end of an oversize one
         self._oversize_head: bytes | None = None  # how the oversize block at hand began
         self._after_cr = False  # the last read ended with CR: an LF that follows belongs to it
@@ -36,6 +38,8 @@ class SseFramer:
 
     def feed(self, data: bytes) -> list[Record]:
         """Return the records that `data` completed, oldest first."""
+        if not data:
+            return []
         if self._after_cr or b"\r" in data:
             data = self._to_lf(data)
         if self._pending or self._oversize_head is not None or len(data) > self._max_bytes:
@@ -81,13 +85,13 @@ class SseFramer:
         if self._oversize_head is not None:
             del pending[: -TAIL_BYTES - 1]
         elif len(pending) - pending.endswith(b"\n") > self._max_bytes:
-            self._oversize_head = bytes(pending[:HEAD_BYTES])
+            self._oversize_head = bytes(pending[: self._head_bytes])
             del pending[: -TAIL_BYTES - 1]
         return records
 
     def _dispatch(self, block: bytes) -> list[Record]:
         if self._oversize_head is not None or len(block) > self._max_bytes:
-            head = self._oversize_head or block[:HEAD_BYTES]
+            head = self._oversize_head or block[: self._head_bytes]
             self._oversize_head = None
             return [self._shorten(self._without_bom(head), block[-TAIL_BYTES:])]
         block = self._without_bom(block)
