@@ -12,7 +12,7 @@ import msgspec
 from .decoding import as_choice, failure, finish
 from .dialect import JsonDialect
 from .events import Event, TokenEvent
-from .output import last_string, shows_text
+from .output import last_number, last_string, shows_text
 from .usage import read_usage
 
 if TYPE_CHECKING:
@@ -58,10 +58,13 @@ class CandidatesDialect(JsonDialect):
         return [said for chunk in chunks for said in _read_chunk(chunk)]
 
     def _read_oversize(self, record: Record) -> list[Event]:
-        events: list[Event] = [TokenEvent()] if shows_text(record.head) else []
+        index = as_choice(last_number(record.tail, b"index"))
+        events: list[Event] = [TokenEvent(index)] if shows_text(record.head) else []
         if reason := last_string(record.tail, b"finishReason"):
-            events.append(finish(0, reason))
-        return events
+            events.append(finish(index, reason))
+        names = ("candidatesTokenCount", "thoughtsTokenCount", "promptTokenCount")
+        usage = {name: last_number(record.tail, name.encode()) for name in names}
+        return [*events, *read_usage(usage)]
 
 
 def _read_chunk(chunk: _Chunk) -> list[Event]:

@@ -12,6 +12,7 @@ that moved are evidence too: vLLM sends a token that ends inside a UTF-8 sequenc
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,7 +21,7 @@ from .answer import read_answer
 from .decoding import as_choice, as_count, failure, finish
 from .dialect import JsonDialect
 from .events import CounterEvent, Event, TokenEvent, TokenSource, UsageEvent
-from .output import first_number, has_text, last_string, shows_text
+from .output import has_text, last_number, last_string, shows_text
 
 if TYPE_CHECKING:
     from .framing import Record
@@ -64,6 +65,8 @@ class _Chunk(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Chunk).decode
+# The index of the first choice; the calls below it have indices of their own.
+_INDEX = re.compile(rb'"choices"\s*:\s*\[\s*\{[^{}]*"index"\s*:\s*([0-9]{1,6})\b')
 
 
 class ChoicesDialect(JsonDialect):
@@ -101,11 +104,17 @@ class ChoicesDialect(JsonDialect):
 
     def _read_oversize(self, record: Record) -> list[Event]:
         """Return what a record says that is large by its text, such as a whole tool call."""
-        index = as_choice(first_number(record.head, b"index"))
+        found = _INDEX.search(record.head)
+        index = as_choice(int(found[1]) if found else None)
+        reason = last_string(record.tail, b"finish_reason")
         events: list[Event] = []
+        total = last_number(record.tail, b"completion_tokens")
+        if total is not None:
+            self._count(index, total, reason)
+            events.append(CounterEvent(index, total, last_number(record.tail, b"prompt_tokens")))
         if self._generates and shows_text(record.head):
             events.append(TokenEvent(index))
-        if reason := last_string(record.tail, b"finish_reason"):
+        if reason:
             events.append(finish(index, reason))
         return events
 

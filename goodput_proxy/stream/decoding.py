@@ -24,7 +24,7 @@ _MAX_REASON_CHARS = 64
 _MAX_COUNT = 10**9  # of tokens; a larger number is none of theirs
 
 # transformers serve does not escape the message inside its error records.
-_ERROR_HEAD = re.compile(rb"""\s*\{\s*"error"\s*:""")
+_ERROR_HEAD = re.compile(rb"""\s*\{\s*"error"\s*:(?!\s*null\b)""")
 
 
 def is_error(data: bytes, event: bytes) -> bool:

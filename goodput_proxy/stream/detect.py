@@ -7,6 +7,7 @@ The first record that says something decides for the rest of the response.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,7 +25,7 @@ from .tgi import TgiDialect
 from .typed import TypedDialect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from .dialect import Dialect
     from .events import Event
@@ -52,6 +53,7 @@ class _Error(msgspec.Struct, gc=False):
     error: Any = None
 
 
+_FIRST_KEY = re.compile(rb'\s*\{\s*"([a-z_]{1,32})"')
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_error = msgspec.json.Decoder(_Error).decode
 
@@ -72,18 +74,26 @@ class DetectingDialect(JsonDialect):
 
     def _read(self, data: bytes, event: bytes) -> list[Event]:
         """Read a record that shows no family: an error, or nothing."""
+        if data.isspace():
+            return []
         error = _decode_error(data).error
         return [failure(error)] if error or event == b"error" else []
 
 
 def _choose(record: Record) -> Dialect | None:
     data = record.data
-    if not data or data.startswith(DONE):
+    if record.oversize:
+        found = _FIRST_KEY.match(record.head)
+        return _choose_by_keys({found[1].decode()} if found else ())
+    if not data or data.isspace() or data.startswith(DONE):
         return None
     try:
-        keys = _decode_keys(data)
+        return _choose_by_keys(_decode_keys(data))
     except UNREADABLE:
         return None if data.lstrip()[:1] in {b"{", b"["} else PlainDialect()
+
+
+def _choose_by_keys(keys: Container[str]) -> Dialect | None:
     for key, make in _FAMILIES:
         if key in keys:
             return make()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from goodput_proxy.faults import MeterFault
 
 from .answer import read_answer
-from .decoding import UNREADABLE, unreadable
+from .decoding import UNREADABLE, is_error, unreadable
 from .events import ErrorEvent, Event, TerminatorEvent, UnclassifiedEvent
 
 if TYPE_CHECKING:
@@ -71,5 +71,7 @@ class JsonDialect:
     def _read_without_data(self, record: Record) -> list[Event]:
         if record.oversize:
             unread = UnclassifiedEvent(MeterFault.OVERSIZE_RECORD)
+            if is_error(record.head, record.event):
+                return [unread, ErrorEvent()]
             return [unread, *self._read_oversize(record)]
         return [TerminatorEvent()] if record.end else [ErrorEvent("event_error_without_data")]

@@ -31,6 +31,8 @@ _GOES_ON = re.compile(rb'"finish_reason"\s*:\s*null')
 _COUNTER = re.compile(rb'"completion_tokens"\s*:\s*([0-9]{1,12})\b')
 _INDEX = re.compile(rb'"index"\s*:\s*([0-9]{1,6})\b')
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*\{[^{}]*"type"\s*:\s*"([a-z_]{1,32})"')
+# Old vLLM: a list, where the others have a string.
+_TEXTS = re.compile(rb'\s*\{\s*"text"\s*:\s*\[')
 
 
 class _Statistics(msgspec.Struct, gc=False):
@@ -86,11 +88,11 @@ class GenerateDialect(JsonDialect):
     def _read_oversize(self, record: Record) -> list[Event]:
         total = last_number(record.tail, b"completion_tokens")
         if total is None:
-            return []
+            return [EndsAtCloseEvent()] if _TEXTS.match(record.head) else []
         index = as_choice(last_number(record.tail, b"index"))
         events = self._read_counter(index, total)
-        finish = _FINISH.search(record.tail)
-        return [*events, finish(index, finish[1].decode())] if finish else events
+        ended = _FINISH.search(record.tail)
+        return [*events, finish(index, ended[1].decode())] if ended else events
 
     def _read_counter(self, index: int, total: int) -> list[Event]:
         """Return what a record says of which only the counter was read."""

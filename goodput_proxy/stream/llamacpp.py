@@ -6,6 +6,7 @@ Progress records of the prompt look like tokens (`tokens: [0]`) and move no coun
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from .decoding import as_choice, as_count, failure, finish
 from .dialect import JsonDialect
 from .events import CounterEvent, Event, TokenEvent, TokenSource
-from .output import shows_text
+from .output import first_number, last_string, shows_text
 
 if TYPE_CHECKING:
     from .framing import Record
@@ -30,6 +31,7 @@ class _Chunk(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Chunk).decode
+_STOP = re.compile(rb'"stop"\s*:\s*true\b')
 
 
 class LlamaCppDialect(JsonDialect):
@@ -60,6 +62,15 @@ class LlamaCppDialect(JsonDialect):
 
     def _read_oversize(self, record: Record) -> list[Event]:
         """The last record repeats the prompt, and has no text of its own."""
-        if b'"stop":true' in record.head + record.tail:
-            return [finish(0, "stop")]
-        return [TokenEvent()] if shows_text(record.head) else []
+        index = as_choice(first_number(record.head, b"index"))
+        events: list[Event] = []
+        total = first_number(record.head, b"tokens_predicted")
+        if total is not None:
+            self._predicted[index] = total
+            inputs = first_number(record.head, b"tokens_evaluated")
+            events.append(CounterEvent(index, total, inputs, TokenSource.TOKENS_PREDICTED))
+        if shows_text(record.head):
+            events.append(TokenEvent(index))
+        if _STOP.search(record.head) or _STOP.search(record.tail):
+            events.append(finish(index, last_string(record.tail, b"stop_type") or "stop"))
+        return events

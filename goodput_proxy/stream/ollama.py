@@ -6,6 +6,7 @@ A model that is only loaded or unloaded answers with a `done_reason` that says s
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from .decoding import as_count, failure, finish
 from .dialect import JsonDialect
 from .events import Event, TerminatorEvent, TokenEvent, TokenSource, UsageEvent
-from .output import has_text, shows_text
+from .output import find_strings, has_text, last_number, shows_text
 
 if TYPE_CHECKING:
     from .framing import Record
@@ -32,6 +33,7 @@ class _Chunk(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Chunk).decode
+_DONE = re.compile(rb'"done"\s*:\s*true\b')
 
 
 class OllamaDialect(JsonDialect):
@@ -55,7 +57,12 @@ class OllamaDialect(JsonDialect):
         return events
 
     def _read_oversize(self, record: Record) -> list[Event]:
+        """Whole tool calls are large, and so is the last record, which has the context's ids."""
         events: list[Event] = [TokenEvent()] if shows_text(record.head) else []
-        if b'"done":true' in record.head + record.tail:
-            events += [finish(0, "stop"), TerminatorEvent()]
+        if _DONE.search(record.head) or _DONE.search(record.tail):
+            total = last_number(record.tail, b"eval_count")
+            inputs = last_number(record.tail, b"prompt_eval_count")
+            reasons = find_strings(record.head + record.tail, b"done_reason")
+            events.append(UsageEvent(total, inputs, TokenSource.EVAL_COUNT))
+            events += [finish(0, reasons[-1] if reasons else "stop"), TerminatorEvent()]
         return events

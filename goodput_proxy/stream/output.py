@@ -19,11 +19,13 @@ _NOT_OUTPUT = frozenset(
         "citation",
     )
 )
-# The beginning of a non-empty string under a name that servers use for output. A quote inside
-# JSON text is escaped, so text cannot imitate this.
+# The beginning of a non-empty string under a name that servers use for output, or of a call or
+# of media in one piece. A quote inside JSON text is escaped, so text cannot imitate this.
 _OUTPUT = re.compile(
     rb'"(?:content|text|reasoning|reasoning_content|thinking|arguments|partial_json|delta'
-    rb'|response|text_output|refusal|transcript|tool_plan)"\s*:\s*"[^"]'
+    rb'|response|text_output|refusal|transcript|tool_plan|audio)"\s*:\s*"[^"]'
+    rb'|"(?:tool_calls|function_call|audio|functionCall|executableCode|inlineData)"'
+    rb'\s*:\s*(?:\[\s*)?\{\s*"'
 )
 
 
@@ -45,10 +47,16 @@ def shows_text(head: bytes) -> bool:
     return _OUTPUT.search(head) is not None
 
 
+def find_strings(part: bytes, name: bytes) -> list[str]:
+    """Return the plain short strings under a name in a part of a record."""
+    found: list[bytes] = re.findall(rb'"%b"\s*:\s*"([^"\\]{1,64})"' % name, part)
+    return [value.decode("utf-8", "replace") for value in found]
+
+
 def last_string(tail: bytes, name: bytes) -> str:
     """Return the last plain string under a name near the end of a record, empty without one."""
-    found = re.findall(rb'"%b"\s*:\s*"([^"\\]{1,64})"' % name, tail)
-    return found[-1].decode("utf-8", "replace") if found else ""
+    found = find_strings(tail, name)
+    return found[-1] if found else ""
 
 
 def first_number(head: bytes, name: bytes) -> int | None:

@@ -38,4 +38,5 @@ class TensorsDialect(JsonDialect):
         return [EndsAtCloseEvent(), TokenEvent()] if shown else [EndsAtCloseEvent()]
 
     def _read_oversize(self, record: Record) -> list[Event]:
-        return [EndsAtCloseEvent(), TokenEvent()] if shows_text(record.head) else []
+        shown = shows_text(record.head)
+        return [EndsAtCloseEvent(), TokenEvent()] if shown else [EndsAtCloseEvent()]

@@ -67,5 +67,6 @@ class TgiDialect(JsonDialect):
         events: list[Event] = [TokenEvent(0, ids=1, hidden=b'"special":true' in record.head)]
         total = last_number(record.tail, b"generated_tokens")
         if total is not None:
-            events.append(UsageEvent(total, None, TokenSource.DETAILS))
+            inputs = last_number(record.tail, b"input_length")
+            events.append(UsageEvent(total, inputs, TokenSource.DETAILS))
         return [*events, finish(0, last_string(record.tail, b"finish_reason") or "stop")]

@@ -8,6 +8,7 @@ in both. What is output is an allow-list, because the same text comes again in s
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import msgspec
 from .decoding import as_count, failure, finish
 from .dialect import JsonDialect
 from .events import Event, TerminatorEvent, TokenEvent, TokenSource, UsageEvent
-from .output import has_text, last_number, last_string, shows_text
+from .output import find_strings, has_text, last_number, shows_text
 from .usage import read_usage
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class _Payload(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Payload).decode
+_CALL = re.compile(rb'"type"\s*:\s*"[a-z_]*tool_use"')
 
 
 _TOKEN = TokenEvent()
@@ -139,18 +141,39 @@ class TypedDialect(JsonDialect):
 
     def _read_oversize(self, record: Record) -> list[Event]:
         """A response's last event repeats all of it, and so is the record most often too large."""
-        name = last_string(record.head, b"type") or record.event.decode("utf-8", "replace")
-        name = record.event.decode("utf-8", "replace") or name
+        name = _find_name(record)
         kind = _KINDS.get(name)
         if kind is _Kind.DELTA:
             return [TokenEvent()] if shows_text(record.head) else []
+        if kind is _Kind.BLOCK:
+            return [TokenEvent()] if _CALL.search(record.head) else []
+        if kind is _Kind.ERROR:
+            return [failure(None)]
         if kind is not _Kind.LAST:
             return []
-        total = last_number(record.tail, b"output_tokens")
-        events: list[Event] = [] if total is None else [UsageEvent(total)]
-        if name == "response.failed":
+        events = _read_totals(record.tail)
+        reason = next(iter(find_strings(record.head, b"status")), name.rpartition(".")[2])
+        if reason == "failed":
             events.append(failure(None))
-        return [*events, finish(0, name.rpartition(".")[2]), TerminatorEvent()]
+        return [*events, finish(0, reason), TerminatorEvent()]
+
+
+def _find_name(record: Record) -> str:
+    """Return the type of an oversize record: what `event` says, or the first that is known."""
+    if record.event:
+        return record.event.decode("utf-8", "replace")
+    # Other things have types as well, and a writer that sorts its keys puts this one last.
+    names = (*find_strings(record.head, b"type"), *find_strings(record.tail, b"type")[::-1])
+    return next((name for name in names if name in _KINDS), "")
+
+
+def _read_totals(tail: bytes) -> list[Event]:
+    total = last_number(tail, b"output_tokens")
+    if total is not None:
+        return [UsageEvent(total, last_number(tail, b"input_tokens"))]
+    total = last_number(tail, b"total_output_tokens")
+    inputs = last_number(tail, b"input_tokens")
+    return [] if total is None else [UsageEvent(total, inputs, TokenSource.STATS)]
 
 
 def _read_begin(message: Any) -> list[Event]:
