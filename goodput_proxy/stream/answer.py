@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from .decoding import UNREADABLE, as_count, failure, finish, unreadable
-from .events import Event, TokenEvent, TokenSource, UsageEvent
+from .events import CounterEvent, Event, TokenEvent, TokenSource, UsageEvent
 from .output import has_text
 from .usage import read_usage
 
@@ -23,6 +23,12 @@ class _Choice(msgspec.Struct, gc=False):
     text: Any = None
     token_ids: list[Any] | None = None
     finish_reason: Any = None
+
+
+class _Candidate(msgspec.Struct, gc=False):
+    content: Any = None
+    index: int | None = None
+    finishReason: Any = None  # noqa: N815 -- the wire's name
 
 
 class _Answer(msgspec.Struct, gc=False):
@@ -37,10 +43,10 @@ class _Answer(msgspec.Struct, gc=False):
     output_ids: list[Any] | None = None  # SGLang, LMDeploy
     generated_text: Any = None  # TGI
     text_output: Any = None  # Triton
-    candidates: Any = None  # Gemini
+    candidates: list[_Candidate] | None = None  # Gemini
     # What the server counted.
     usage: Any = None
-    usageMetadata: Any = None  # noqa: N815 -- the wire's name
+    usageMetadata: Any = None  # noqa: N815
     meta_info: Any = None
     details: Any = None
     stats: Any = None
@@ -71,12 +77,22 @@ def read_answer(body: bytes, *, generates: bool = True) -> list[Event]:
     """
     try:
         answers = _decode(body)
+        if not isinstance(answers, list):
+            return _read(answers, 0, generates=generates)
+        return [
+            _count_apart(event, index)
+            for index, answer in enumerate(answers)
+            for event in _read(answer, index, generates=generates)
+        ]
     except UNREADABLE as exc:
         return [unreadable(body, b"", exc)]
-    events: list[Event] = []
-    for index, answer in enumerate(answers if isinstance(answers, list) else [answers]):
-        events += _read(answer, index, generates=generates)
-    return events
+
+
+def _count_apart(event: Event, index: int) -> Event:
+    """Make the total of one answer out of several a count of its own."""
+    if isinstance(event, UsageEvent) and event.output_tokens is not None:
+        return CounterEvent(index, event.output_tokens, event.input_tokens, event.source)
+    return event
 
 
 def _read(answer: _Answer, index: int, *, generates: bool) -> list[Event]:
@@ -89,9 +105,15 @@ def _read(answer: _Answer, index: int, *, generates: bool) -> list[Event]:
             events.append(TokenEvent(at, len(choice.token_ids or ())))
         if isinstance(choice.finish_reason, str) and choice.finish_reason:
             events.append(finish(at, choice.finish_reason))
+    for candidate in answer.candidates or ():
+        at = candidate.index or 0
+        if generates and has_text(candidate.content):
+            events.append(TokenEvent(at))
+        if isinstance(candidate.finishReason, str) and candidate.finishReason:
+            events.append(finish(at, candidate.finishReason))
     output = (
         *(answer.content, answer.output, answer.message, answer.response, answer.thinking),
-        *(answer.text, answer.generated_text, answer.text_output, answer.candidates),
+        *(answer.text, answer.generated_text, answer.text_output),
     )
     if generates and (answer.output_ids or any(map(has_text, output))):
         events.append(TokenEvent(index, len(answer.output_ids or ())))

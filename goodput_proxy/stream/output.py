@@ -16,7 +16,7 @@ from typing import Any
 _NOT_OUTPUT = frozenset(
     (
         *("role", "type", "id", "index", "signature", "thoughtSignature", "expires_at", "format"),
-        "citation",
+        *("citation", "annotations", "status"),
     )
 )
 # The beginning of a non-empty string under a name that servers use for output, or of a call or

@@ -7,19 +7,18 @@ and no end mark.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from .decoding import failure
 from .dialect import JsonDialect
 from .events import EndsAtCloseEvent, Event, TokenEvent
+from .framing import Record
 from .output import has_text, shows_text
 
-if TYPE_CHECKING:
-    from .framing import Record
-
 _NAMES = frozenset(("model_name", "model_version", "sequence_id", "id", "finish_reason"))
+_IDS = frozenset(("output_ids", "token_ids"))  # of a model that leaves detokenizing to others
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -34,8 +33,16 @@ class TensorsDialect(JsonDialect):
         error = tensors.get("error")
         if error or event == b"error":
             return [failure(error)]
-        shown = any(has_text(value) for name, value in tensors.items() if name not in _NAMES)
+        shown = any(
+            has_text(value) or (name in _IDS and value)
+            for name, value in tensors.items()
+            if name not in _NAMES
+        )
         return [EndsAtCloseEvent(), TokenEvent()] if shown else [EndsAtCloseEvent()]
+
+    def read_unary(self, body: bytes) -> list[Event]:
+        """Return what an answer that is not streamed says: it is a record of its own."""
+        return self.read(Record(body))
 
     def _read_oversize(self, record: Record) -> list[Event]:
         shown = shows_text(record.head)

@@ -98,6 +98,7 @@ class _Payload(msgspec.Struct, gc=False):
     delta: Any = None
     content: Any = None  # LM Studio
     arguments: Any = None  # LM Studio
+    audio: Any = None  # OpenAI speech
     content_block: _Block | None = None
     message: Any = None
     response: _Response | None = None
@@ -124,7 +125,7 @@ class TypedDialect(JsonDialect):
         name = payload.type if isinstance(payload.type, str) else event.decode("utf-8", "replace")
         kind = _KINDS.get(name)
         if kind is _Kind.DELTA:
-            output = payload.delta or payload.content or payload.arguments
+            output = payload.delta or payload.content or payload.arguments or payload.audio
             return [_TOKEN] if has_text(output) else []
         if kind is _Kind.ERROR or event == b"error":
             return [failure(payload.error, payload.type, payload.code)]
