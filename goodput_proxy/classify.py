@@ -49,7 +49,7 @@ _GET = frozenset(("GET", "HEAD"))
 
 # Tried from top to bottom against the end of a path; None stands for any method.
 _ELSEWHERE: tuple[tuple[frozenset[str] | None, re.Pattern[str], Passthrough], ...] = tuple(
-    (methods, re.compile(rf"(?:.*/)?{path}"), kind)
+    (methods, re.compile(rf"(?:.*/)?(?:{path})"), kind)
     for methods, path, kind in (
         (_GET, r"responses/[^/]+", Passthrough.REPLAY),
         (_GET, r"v1/stream", Passthrough.REPLAY),
@@ -61,18 +61,25 @@ _ELSEWHERE: tuple[tuple[frozenset[str] | None, re.Pattern[str], Passthrough], ..
             Passthrough.HEALTH,
         ),
         (_GET, r"", Passthrough.HEALTH),  # the root
-        (None, r"(?:de)?tokenize|apply-template|chat_tokenize", Passthrough.TOKENIZER),
+        (None, r"(?:de|chat_)?tokenize|tokenizer_info|apply-template", Passthrough.TOKENIZER),
         (None, r"(?:count_tokens|input_tokens|render|derender)", Passthrough.TOKENIZER),
         (None, r"models/[^/]+:countTokens", Passthrough.TOKENIZER),
-        (_GET, r"(?:metrics|perf_metrics|load|loads|slots|props|lookup)", Passthrough.METADATA),
-        (_GET, r"(?:kv_event_sources|nodes/.*|version|info|tokenizer_info)", Passthrough.METADATA),
+        (None, r"trace/setting", Passthrough.CONTROL),
+        (None, r"streams/lookup", Passthrough.METADATA),
+        (_GET, r"(?:metrics|perf_metrics|load|loads|slots|props)", Passthrough.METADATA),
+        (_GET, r"(?:kv_event_sources|nodes/.*|version|info)", Passthrough.METADATA),
         (_GET, r"(?:get_)?(?:model|server)_info", Passthrough.METADATA),
         (_GET, r"(?:models|models/.*|tags|ps|metadata|license)", Passthrough.METADATA),
         (_GET, r"(?:docs|openapi\.json)", Passthrough.METADATA),
         (None, r"api/show", Passthrough.METADATA),
         (
             None,
-            r"(?:(?:un)?load_lora_adapter|lora.*|sleep|wake_up|is_sleeping|pause|resume|terminate)",
+            r"(?:(?:un)?load_lora_adapter|lora.*|sleep|wake_up|is_sleeping|terminate)",
+            Passthrough.CONTROL,
+        ),
+        (
+            None,
+            r"(?:(?:pause|resume|continue)(?:_generation)?|(?:release|resume)_memory_occupation)",
             Passthrough.CONTROL,
         ),
         (
@@ -85,7 +92,6 @@ _ELSEWHERE: tuple[tuple[frozenset[str] | None, re.Pattern[str], Passthrough], ..
             r"(?:responses/[^/]+/cancel|chat/completions/control|repository/.*|.*sharedmemory/.*)",
             Passthrough.CONTROL,
         ),
-        (None, r"trace/setting", Passthrough.CONTROL),
         (frozenset(("DELETE",)), r"(?:responses/[^/]+|v1/stream)", Passthrough.CONTROL),
     )
 )
