@@ -159,15 +159,19 @@ class _Body(msgspec.Struct):
     kv_transfer_params: Any = None
     inputs: msgspec.Raw = msgspec.Raw()  # seen, not read
     input: msgspec.Raw = msgspec.Raw()
+    documents: msgspec.Raw = msgspec.Raw()
+    text_1: msgspec.Raw = msgspec.Raw()
     messages: msgspec.Raw = msgspec.Raw()
     prompt: msgspec.Raw = msgspec.Raw()
 
 
 _decode = msgspec.json.Decoder(_Body).decode
 
-# Fields of a form, and their values, as far as a beginning of the form shows them (RFC 7578).
+# Fields of a form, and their values, as far as a beginning of the form shows them (RFC 7578). The
+# bounds keep a hostile form from costing the square of its length.
 _FORM_FIELD = re.compile(
-    rb'\bname="?(model|stream)"?(?:;[^\r\n]*)?\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{0,256})\r\n'
+    rb'\bname="?(model|stream)"?(?:;[^\r\n]{0,256}+)?\r\n'
+    rb"(?:[^\r\n]{1,256}+\r\n){0,8}+\r\n([^\r\n]{0,256})\r\n"
 )
 
 
@@ -187,7 +191,9 @@ def read_ask(route: Route, content_type: str, body: bytes) -> Ask:
     try:
         fields = _decode(body)
     except UNREADABLE:
-        return Ask(route.model, streams is not Streams.NEVER)
+        # At the root only a body can show that inference is meant.
+        aside = Passthrough.OTHER if route.endpoint is ROOT else None
+        return Ask(route.model, streams is not Streams.NEVER, aside=aside)
     return Ask(
         model=_as_model(fields.model) or route.model,
         stream=_asks_for_stream(streams, fields.stream),
@@ -218,8 +224,8 @@ def _set_aside(endpoint: Endpoint, fields: _Body) -> Passthrough | None:
     if endpoint is ROOT and not fields.inputs:
         return Passthrough.OTHER
     talks = fields.messages or fields.prompt or fields.inputs
-    if endpoint.mixed and fields.input and not talks:
-        return Passthrough.EMBEDDING
+    if endpoint.mixed and not talks and (fields.input or fields.documents or fields.text_1):
+        return Passthrough.EMBEDDING  # or a score, or a ranking
     return None
 
 

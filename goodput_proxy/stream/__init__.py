@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .array import ArrayFramer
 from .choices import ChoicesDialect
+from .detect import DetectingDialect
 from .endpoints import Api, Endpoint, Streams, find_endpoint
 from .lines import LineFramer
 from .sse import SseFramer
@@ -48,6 +49,8 @@ def make_dialect(endpoint: Endpoint, *, generates: bool, echo: bool) -> Dialect:
     if endpoint.dialect is ChoicesDialect:
         # Completions put the echo and the first token into one record: that record is a token.
         return ChoicesDialect(generates=generates, echo_record=echo and endpoint.api is Api.CHAT)
+    if endpoint.dialect is DetectingDialect:
+        return DetectingDialect(generates=generates)
     return endpoint.dialect()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .answer import read_answer
 from .candidates import CandidatesDialect
 from .choices import ChoicesDialect
 from .decoding import UNREADABLE, failure
@@ -59,18 +60,30 @@ _decode_error = msgspec.json.Decoder(_Error).decode
 
 
 class DetectingDialect(JsonDialect):
-    """Read one response in the dialect that its records show."""
+    """Read one response in the dialect that its records show.
 
-    __slots__ = ("_chosen",)
+    Args:
+        generates: False when the request asked for no output: text is then an echo.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_chosen", "_generates")
+
+    def __init__(self, *, generates: bool = True) -> None:
+        self._generates = generates
         self._chosen: Dialect | None = None
 
     def read(self, record: Record) -> list[Event]:
         """Return what one record of a stream says; never raises."""
         if self._chosen is None:
-            self._chosen = _choose(record)
+            chosen = _choose(record)
+            if isinstance(chosen, ChoicesDialect):
+                chosen = ChoicesDialect(generates=self._generates)
+            self._chosen = chosen
         return self._chosen.read(record) if self._chosen is not None else super().read(record)
+
+    def read_unary(self, body: bytes) -> list[Event]:
+        """Return what an answer that is not streamed says; never raises."""
+        return read_answer(body, generates=self._generates)
 
     def _read(self, data: bytes, event: bytes) -> list[Event]:
         """Read a record that shows no family: an error, or nothing."""

@@ -90,7 +90,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _row(rf"deployments/{_MODEL}/completions", Api.COMPLETIONS, ChoicesDialect),
     _row(r"chat/completions", Api.CHAT, ChoicesDialect),
     _row(r"inference/chat_completion", Api.CHAT, ChoicesDialect),
-    _row(r"completions", Api.COMPLETIONS, ChoicesDialect),
+    _row(r"v1/completions", Api.COMPLETIONS, ChoicesDialect),
+    # llama.cpp answers in its own dialect here, others as under /v1.
+    _row(r"completions", Api.COMPLETIONS, DetectingDialect),
     _row(r"responses", Api.RESPONSES, TypedDialect),
     _row(r"v1/messages", Api.MESSAGES, TypedDialect),
     _row(r"audio/(?:transcriptions|translations)", Api.TRANSCRIPTIONS, DetectingDialect),
