@@ -58,7 +58,7 @@ class RequestBody:
         self._max_bytes = max_bytes
         self._copy = BodyCopy(_WHOLE_BYTES)
         self._outline: Outline | None = None  # of a body that is not kept whole
-        self._beginning = b""
+        self._beginning = b""  # of one that is not JSON either
         self.size = 0  # bytes that the body has had so far, kept or not
 
     def add(self, chunk: bytes) -> None:
@@ -72,14 +72,19 @@ class RequestBody:
             self._outline.add(chunk)
         elif self.size <= _WHOLE_BYTES:
             self._copy.add(chunk)
-        else:
-            self._outline = Outline()
-            for piece in (self._copy.take(), chunk):
-                self._outline.add(piece)
-                self._beginning = (self._beginning + piece)[:_FORM_BYTES]
+        elif not self._beginning:
+            self._outgrow(self._copy.take() + chunk)
 
     def take(self) -> bytes:
         """Return the body, its outline or its beginning; empty when it was too long."""
-        if self._outline is None:
-            return self._copy.take()
-        return self._outline.take() if self._beginning.lstrip()[:1] == b"{" else self._beginning
+        if self._outline is not None:
+            return self._outline.take()
+        return self._beginning or self._copy.take()
+
+    def _outgrow(self, body: bytes) -> None:
+        """Go over to what is kept of a long body, of which this has come so far."""
+        if body.lstrip()[:1] == b"{":
+            self._outline = Outline()
+            self._outline.add(body)
+        else:
+            self._beginning = body[:_FORM_BYTES]
