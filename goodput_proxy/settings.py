@@ -112,7 +112,7 @@ class LimitSettings(_Group):
         32, ge=1, le=1000, description="distinct values of the label model; then `other`"
     )
     record_bytes: int = Field(
-        48 * 1024, ge=16 * 1024, description="largest record of a stream that is looked into"
+        24 * 1024, ge=16 * 1024, description="largest record of a stream that is looked into"
     )
     body_copy_bytes: int = Field(
         512 * 1024,

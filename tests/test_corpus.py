@@ -17,6 +17,7 @@ from goodput_proxy.stream.events import (
     TokenSource,
     UnclassifiedEvent,
 )
+from goodput_proxy.stream.framing import MAX_RECORD_BYTES
 from goodput_proxy.stream.lines import LineFramer
 from goodput_proxy.stream.typed import TypedDialect
 from goodput_proxy.timeline import End, Outcome, Timeline
@@ -57,7 +58,7 @@ def make(case: Case) -> tuple[Framer, Dialect]:
         return LineFramer(), TypedDialect()
     endpoint, request = find_endpoint(case.path), case.expected["request"]
     assert endpoint is not None
-    framer = make_framer(endpoint, case.media_type, 48 * 1024)
+    framer = make_framer(endpoint, case.media_type, MAX_RECORD_BYTES)
     assert framer is not None
     generates, echo = request.get("max_tokens") != 0, bool(request.get("echo"))
     return framer, make_dialect(endpoint, generates=generates, echo=echo)

@@ -60,7 +60,7 @@ FIELDS = [
     ("slo.e2e", "None", "1m", "2m", "3m"),
     ("slo.objective", "0.95", "0.7", "0.8", "0.9"),
     ("limits.models", "32", "1", "2", "3"),
-    ("limits.record_bytes", "49152", "20001", "20002", "20003"),
+    ("limits.record_bytes", "24576", "20001", "20002", "20003"),
     ("limits.body_copy_bytes", "524288", "1024", "1025", "1026"),
     ("limits.body_scan_bytes", "33554432", "1024", "1025", "1026"),
     ("limits.head_bytes", "65536", "1024", "1025", "1026"),

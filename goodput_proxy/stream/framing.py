@@ -12,8 +12,9 @@ from typing import Protocol
 
 import msgspec
 
-# Token deltas are 0.2-20 kB. 48 KiB keeps all that the tap holds for a stream below 64 KiB.
-MAX_RECORD_BYTES = 48 * 1024
+# Token deltas are 0.2-20 kB. 24 KiB keeps all that the tap holds for a stream below 64 KiB: a
+# buffer that grows has an eighth to spare, and the reads of a batch wait beside it.
+MAX_RECORD_BYTES = 24 * 1024
 
 # What is left of an oversize record. Its kind stands at its beginning, and statistics, finish
 # reason and usage at its end, with all servers; long in between is the text.
