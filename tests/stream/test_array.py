@@ -22,7 +22,10 @@ def frame(*reads: bytes, cap: int = MAX_RECORD_BYTES) -> list[Record]:
         (b"", []),
         (b"[]", [END]),
         (b'[{"a":1}]', [Record(b'{"a":1}'), END]),
-        (b'[{"a":1}\n,\r\n{"b":[{},[2]]}\n]\n', [Record(b'{"a":1}'), Record(b'{"b":[{},[2]]}'), END]),
+        (
+            b'[{"a":1}\n,\r\n{"b":[{},[2]]}\n]\n',
+            [Record(b'{"a":1}'), Record(b'{"b":[{},[2]]}'), END],
+        ),
         (b'[{"a":"}]{["}]', [Record(b'{"a":"}]{["}'), END]),
         (b'[{"a":"\\"}]"}]', [Record(b'{"a":"\\"}]"}'), END]),
         (b'[{"a":"\\\\"}]', [Record(b'{"a":"\\\\"}'), END]),

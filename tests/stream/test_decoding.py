@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from goodput_proxy.stream.decoding import MAX_CHOICES, as_choice, as_count, failure, finish, is_error
+from goodput_proxy.stream.decoding import (
+    MAX_CHOICES,
+    as_choice,
+    as_count,
+    failure,
+    finish,
+    is_error,
+)
 from goodput_proxy.stream.events import ErrorEvent, FinishEvent
 
 
@@ -54,7 +61,12 @@ def test_counts(value: Any, count: int | None) -> None:
 
 def test_choices_are_few_whatever_a_server_invents() -> None:
     """State is kept per choice: indices without end lead to choices with one."""
-    assert [as_choice(index) for index in (None, 0, 1, MAX_CHOICES - 1)] == [0, 0, 1, MAX_CHOICES - 1]
+    assert [as_choice(index) for index in (None, 0, 1, MAX_CHOICES - 1)] == [
+        0,
+        0,
+        1,
+        MAX_CHOICES - 1,
+    ]
     assert {as_choice(index) for index in range(-500, 500)} == set(range(MAX_CHOICES))
     assert as_choice(10**300) in range(MAX_CHOICES)
 

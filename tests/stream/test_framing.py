@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,7 +46,7 @@ def test_ends_do_not_depend_on_the_cuts(max_bytes: int, size: int, cuts: list[in
     data = bytes(i % 251 for i in range(size))
     edges = sorted({0, size, *(c for c in cuts if c < size)})
     partial = PartialRecord(max_bytes)
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         partial.add(data[begin:end])
         assert len(partial._kept) <= max(max_bytes, TAIL_BYTES)
 
