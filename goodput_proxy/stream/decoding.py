@@ -21,7 +21,7 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # choices some are timed as if they were one.
 MAX_CHOICES = 32
 _MAX_REASON_CHARS = 64
-_MAX_COUNT = 10**9  # of tokens; a larger number is none of theirs
+_MAX_COUNT = 10**15 - 1  # of tokens; a larger number is none of theirs
 
 # transformers serve does not escape the message inside its error records.
 _ERROR_HEAD = re.compile(rb"""\s*\{\s*"error"\s*:(?!\s*null\b)""")
