@@ -81,7 +81,13 @@ class App:
             max_head_bytes=settings.limits.head_bytes,
             tls=ssl.create_default_context() if settings.upstream.tls else None,
         )
-        self._proxy = Proxy(self._pool, self._policy, self.metrics, settings.limits)
+        self._proxy = Proxy(
+            self._pool,
+            self._policy,
+            self.metrics,
+            settings.limits,
+            tunnel_idle_s=timeouts.tunnel.seconds,
+        )
         self._listener = Listener(self._proxy, settings.limits, timeouts)
         self._traffic = web.ServerRunner(self._listener, shutdown_timeout=1.0)
         self._admin_runner = web.AppRunner(

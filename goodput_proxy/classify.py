@@ -40,6 +40,7 @@ class Passthrough(StrEnum):
     REPLAY = "replay"  # what was generated before, streamed again
     LOAD = "load"  # models that are pulled or loaded, with progress as a stream
     PREFILL = "prefill"  # the first leg of disaggregated serving
+    TUNNEL = "tunnel"  # became another protocol that is not measured
     UNMEASURED = "unmeasured"  # inference that ended well while the meter was broken
     REFUSED = "refused"  # malformed: answered here and not forwarded
     OTHER = "other"

@@ -92,8 +92,10 @@ def _origin_form(method: str, target: str) -> str:
     return path if path.startswith("/") else "/" + path
 
 
-def request_head(method: str, target: str, headers: Headers, *, chunked: bool) -> bytes:
-    """Return the head to send upstream."""
+def request_head(
+    method: str, target: str, headers: Headers, *, chunked: bool, upgrade: bytes = b""
+) -> bytes:
+    """Return the head to send upstream; `upgrade` is the protocol that is asked for, if any."""
     lines = [b"%b %b HTTP/1.1" % (method.encode(), target.encode("utf-8", "surrogateescape"))]
     nominated = _nominated(headers)
     if not any(name.lower() == b"host" for name, _ in headers):
@@ -105,7 +107,15 @@ def request_head(method: str, target: str, headers: Headers, *, chunked: bool) -
             lines.append(b"%b: %b" % (name, value))
     if chunked:
         lines.append(b"Transfer-Encoding: chunked")
+    if upgrade:
+        lines += [b"Connection: Upgrade", b"Upgrade: " + upgrade]
     lines.append(b"\r\n")
+    return b"\r\n".join(lines)
+
+
+def switch_head(reason: bytes, headers: Headers) -> bytes:
+    """Return a 101 head to send to the client: what describes the connection is part of it."""
+    lines = [b"HTTP/1.1 101 " + reason, *(b"%b: %b" % header for header in headers), b"\r\n"]
     return b"\r\n".join(lines)
 
 

@@ -23,6 +23,7 @@ from .proxy import Request
 
 if TYPE_CHECKING:
     from aiohttp import StreamReader
+    from aiohttp.http_parser import RawRequestMessage
 
     from .proxy import Proxy
     from .relay import Relay
@@ -110,6 +111,11 @@ class ClientConnection(RequestHandler):
                 self._body.set_exception(RequestPayloadError("the body is malformed"))
                 self.close()  # nothing that follows can be parsed
 
+    def take_early(self) -> bytes:
+        """Return what the client has sent behind its request for another protocol."""
+        early, self._message_tail = self._message_tail, b""
+        return early
+
     def pause_writing(self) -> None:
         """Stop the upstream of this client."""
         super().pause_writing()
@@ -140,6 +146,12 @@ class ClientConnection(RequestHandler):
             body = error_body(text, "refused" if status < 500 else "internal")
             transport.write(own_answer(status, reason, body))
         return _CLOSE
+
+
+def _asks_for_upgrade(message: RawRequestMessage) -> bool:
+    """Return whether aiohttp has stopped parsing behind this request, as it does for no other."""
+    protocol = message.headers.get("Upgrade", "")
+    return message.upgrade and message.version.minor == 1 and protocol.lower() == "websocket"
 
 
 class Listener(web.Server):
@@ -210,6 +222,7 @@ class Listener(web.Server):
                 keep_alive=not message.should_close,
                 t0_ns=t0_ns,
                 transport=cast("asyncio.Transport", request.transport),
+                take_early=connection.take_early if _asks_for_upgrade(message) else None,
             ),
             connection.follow,
         )

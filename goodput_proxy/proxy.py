@@ -24,7 +24,7 @@ from .body import RequestBody
 from .classify import Passthrough, Route, classify
 from .heads import Refusal, check_request, error_body, find_header, request_head
 from .pool import UpstreamError
-from .relay import Relay
+from .relay import Relay, Upgrade
 from .stream import Api
 from .tap import InferenceHead, Tap, TapQueue
 from .timeline import End
@@ -55,6 +55,7 @@ class Request:
     keep_alive: bool
     t0_ns: int
     transport: asyncio.Transport
+    take_early: Callable[[], bytes] | None = None  # where the request asks for another protocol
 
 
 class Proxy:
@@ -65,15 +66,23 @@ class Proxy:
         policy: the SLO classes.
         metrics: where everything is counted.
         limits: bounds on what is looked into.
+        tunnel_idle_s: seconds without a byte after which a tunnel is closed.
     """
 
     def __init__(
-        self, pool: UpstreamPool, policy: Policy, metrics: Metrics, limits: LimitSettings
+        self,
+        pool: UpstreamPool,
+        policy: Policy,
+        metrics: Metrics,
+        limits: LimitSettings,
+        *,
+        tunnel_idle_s: float,
     ) -> None:
         self._pool = pool
         self._policy = policy
         self._metrics = metrics
         self._limits = limits
+        self._tunnel_idle_s = tunnel_idle_s
         self._loop = asyncio.get_running_loop()
         self._queue = TapQueue(self._loop.call_soon, metrics)
         self.in_flight = 0
@@ -91,6 +100,7 @@ class Proxy:
             http10=request.version == (1, 0),
             keep_alive=request.keep_alive and not self.draining,
             queue=self._queue,
+            upgrade=self._make_upgrade(request),
         )
         try:
             target = check_request(
@@ -126,13 +136,13 @@ class Proxy:
                 relay.cut()  # the client is there: our own deadline ends the stream
             raise
         finally:
-            self._end(tap, relay, route)
+            self._end(tap, relay, Passthrough.TUNNEL if relay.tunnel else route)
         return relay.keep_alive and not self.draining
 
     async def _exchange(self, request: Request, target: str, relay: Relay) -> None:
         connection = await self._pool.acquire()
         try:
-            connection.begin(relay, request.method)
+            connection.begin(relay, request.method, relay.protocol)
             relay.attach(connection)
             upload = self._upload(request, target, connection, relay)
             if request.body.is_eof():  # all of it is here: nothing in there has to wait
@@ -152,7 +162,9 @@ class Proxy:
         body, chunked, tap = request.body, request.chunked, relay.tap
         copy = RequestBody(self._limits.body_scan_bytes if tap is not None else 0)
         piece = body.read_nowait()
-        head = request_head(request.method, target, request.headers, chunked=chunked)
+        head = request_head(
+            request.method, target, request.headers, chunked=chunked, upgrade=relay.protocol
+        )
         connection.write(head + _frame(piece, chunked=chunked))
         self._metrics.overhead("request", monotonic_ns() - request.t0_ns)
         copy.add(piece)
@@ -190,6 +202,12 @@ class Proxy:
             return None
         head = InferenceHead(route, path, request.headers, request.t0_ns)
         return Tap(head, self._policy, self._metrics, self._limits)
+
+    def _make_upgrade(self, request: Request) -> Upgrade | None:
+        if request.take_early is None or not request.body.is_eof():
+            return None
+        protocol = find_header(request.headers, b"upgrade")
+        return Upgrade(protocol, request.take_early, self._tunnel_idle_s, lambda _: None)
 
     def _begin(self, tap: Tap | None) -> None:
         self.in_flight += 1

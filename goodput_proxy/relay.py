@@ -11,20 +11,20 @@ connection that ends inside its framing; nothing is ever appended.
 
 from __future__ import annotations
 
-import socket
-import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from .heads import Headers, error_body, find_header, own_answer, response_head
+from .heads import Headers, error_body, find_header, own_answer, response_head, switch_head
 from .timeline import End
+from .tunnel import Tunnel, Watcher, reset
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from .tap import Tap, TapQueue
 
 _NO_BODY_STATUS = frozenset((204, 304))
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Source(Protocol):
@@ -37,6 +37,16 @@ class Source(Protocol):
         """Go on reading."""
 
 
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """What a request that asks for another protocol brings along for it."""
+
+    protocol: bytes
+    take_early: Callable[[], bytes]  # what the client has sent behind the request
+    idle_s: float
+    watch: Callable[[Headers], Watcher | None]  # told the head of the 101
+
+
 class Relay:
     """Pass one response on.
 
@@ -47,6 +57,7 @@ class Relay:
         http10: the client speaks HTTP/1.0.
         keep_alive: the client's connection may be used again.
         queue: where the tap's work waits until the bytes are written.
+        upgrade: of a request that asks for another protocol.
     """
 
     __slots__ = (
@@ -58,11 +69,13 @@ class Relay:
         "_source",
         "_transport",
         "_until_close",
+        "_upgrade",
         "done",
         "end",
         "keep_alive",
         "status",
         "tap",
+        "tunnel",
     )
 
     def __init__(
@@ -74,20 +87,28 @@ class Relay:
         http10: bool,
         keep_alive: bool,
         queue: TapQueue,
+        upgrade: Upgrade | None = None,
     ) -> None:
         self._transport = transport
         self._head_request = head_request
         self._http10 = http10
         self._queue = queue
+        self._upgrade = upgrade
         self._source: Source | None = None
         self._paused = False
         self._chunked = False
         self._until_close = False
         self.done = done
         self.tap: Tap | None = None  # the meter; None for traffic that is not judged
+        self.tunnel: Tunnel | None = None  # what the exchange has become after a 101
         self.keep_alive = keep_alive
         self.status: int | None = None  # of the head that was passed on
         self.end = End.CLIENT_LEFT  # what is true as long as nothing else has ended it
+
+    @property
+    def protocol(self) -> bytes:
+        """The protocol that the request asks for, empty when it asks for none."""
+        return self._upgrade.protocol if self._upgrade is not None else b""
 
     def attach(self, source: Source) -> None:
         """Connect the upstream whose reading follows the client's."""
@@ -155,6 +176,25 @@ class Relay:
         if self.tap is not None and self.tap.feed(data, now_ns):
             self._queue.put(self.tap, now_ns)
 
+    def on_switch(
+        self, reason: bytes, headers: Headers, transport: asyncio.Transport, early: bytes
+    ) -> None:
+        """Pass a 101 on and join the two connections."""
+        upgrade = self._upgrade
+        if upgrade is None:
+            raise RuntimeError("nobody has asked for another protocol")
+        self.status = 101
+        self.keep_alive = False
+        self._write(switch_head(reason, headers))
+        self.tunnel = Tunnel(
+            self._transport,
+            transport,
+            self._finish,
+            idle_s=upgrade.idle_s,
+            watcher=upgrade.watch(headers),
+        )
+        self.tunnel.open(upgrade.take_early(), early)
+
     def on_end(self, trailers: Headers) -> None:
         """Pass the clean end of the response on."""
         if self._chunked:
@@ -179,11 +219,10 @@ class Relay:
     def cut(self, end: End = End.CUT) -> None:
         """End the response as it stands, so that the client sees that it is not whole."""
         self.keep_alive = False
+        if self.tunnel is not None:
+            self.tunnel.close(end)
         if self._until_close and not self.done.done():
-            # Without framing only a reset tells a cut answer from a whole one.
-            sock = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            self._transport.abort()
+            reset(self._transport)  # without framing only this tells a cut answer from a whole one
         self._finish(end)
 
     def on_continue(self) -> None:

@@ -137,6 +137,10 @@ class TimeoutSettings(_Group):
     idle: PositiveDuration = Field(
         Duration.parse("600s"), description="for the next byte of an answer, the first included"
     )
+    tunnel: PositiveDuration = Field(
+        Duration.parse("1h"),
+        description="for the next byte of either side after an upgrade, as to a WebSocket",
+    )
     keepalive: PositiveDuration = Field(
         Duration.parse("75s"), description="for a client's next request"
     )

@@ -47,6 +47,11 @@ class Sink(Protocol):
     def on_chunk(self, chunk: bytes, data: bytes, now_ns: int) -> None:
         """Take a read that is one whole chunk, framed and bare."""
 
+    def on_switch(
+        self, reason: bytes, headers: Headers, transport: asyncio.Transport, early: bytes
+    ) -> None:
+        """Take a 101 that was asked for, the connection, and what came behind the head."""
+
     def on_end(self, trailers: Headers) -> None:
         """Take the clean end."""
 
@@ -70,6 +75,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_chunk_done",
         "_complete",
         "_count_failure",
+        "_early",
         "_framed",
         "_head_bytes",
         "_head_done",
@@ -86,7 +92,9 @@ class UpstreamConnection(asyncio.Protocol):
         "_reason",
         "_reusable",
         "_sink",
+        "_switching",
         "_transport",
+        "_upgrade",
         "_writable",
         "idle_since_s",
         "request_sent",
@@ -123,15 +131,22 @@ class UpstreamConnection(asyncio.Protocol):
         self._chunk_done = False  # the parser's last word was the end of a chunk
         self._complete = False
         self._reusable = False
+        self._upgrade = b""  # the protocol that the request asks for, in lower case
+        self._switching: tuple[bytes, Headers] | None = None  # the head of a 101
+        self._early = b""  # what came behind that
         self.request_sent = False  # set by the proxy when all of the request was written
         self.idle_since_s = 0.0
 
     # -- the exchange, as the proxy drives it
 
-    def begin(self, sink: Sink, method: str) -> None:
-        """Start an exchange: what arrives from now on answers it."""
+    def begin(self, sink: Sink, method: str, upgrade: bytes = b"") -> None:
+        """Start an exchange: what arrives from now on answers it.
+
+        `upgrade` is the protocol that the request asks for, if any.
+        """
         self._sink = sink
         self._method = method
+        self._upgrade = upgrade.lower()
         self._reset_head()
         self._head_done = self._framed = self._between_chunks = False
         self._complete = self._reusable = self.request_sent = False
@@ -203,11 +218,10 @@ class UpstreamConnection(asyncio.Protocol):
                 sink.on_chunk(data, data[len(line) : end], now_ns)
                 return
         self._held_bytes += len(data)
-        broken = False
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            broken = True
+        broken = self._parse(data)
+        if self._switching is not None:
+            self._switch(sink, *self._switching)
+            return
         # Behind a complete chunk, whatever ends with a line end would be a further size line and
         # have said so.
         self._between_chunks = self._chunk_done and data.endswith(b"\r\n") and not broken
@@ -275,7 +289,11 @@ class UpstreamConnection(asyncio.Protocol):
         headers, reason = self._headers, self._reason
         self._reset_head()
         if status == 101:
-            raise ValueError("the server switches protocols unasked")
+            token = find_header(headers, b"upgrade").strip().lower()
+            if not self._upgrade or token != self._upgrade:
+                raise ValueError("the server switches protocols unasked")
+            self._switching = reason, headers
+            return
         if status < 200:
             sink.on_informational(status, reason, headers)
             return
@@ -326,6 +344,26 @@ class UpstreamConnection(asyncio.Protocol):
         sink.on_end(trailers)
         if self._paused:  # also by what has just been written: nobody else would resume it
             self.resume()
+
+    def _parse(self, data: bytes) -> bool:
+        """Show a read to the parser; return whether that breaks the exchange."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._early = data[upgrade.args[0] :]
+            return self._switching is None
+        except httptools.HttpParserError:
+            return True
+        return False
+
+    def _switch(self, sink: Sink, reason: bytes, headers: Headers) -> None:
+        """Let go of the connection: from now on it is one end of a tunnel."""
+        transport, self._transport = self._transport, None
+        self._sink = None
+        self._reusable = False
+        self._stop_idle_check()
+        if transport is not None:
+            sink.on_switch(reason, headers, transport, self._early)
 
     def _fail(self, sink: Sink, end: End, reason: UpstreamFault) -> None:
         self._count_failure(reason)

@@ -30,7 +30,18 @@ ORDER = [
     *("stream.generate", "stream.llamacpp", "stream.ollama", "stream.tgi", "stream.tensors"),
     *("stream.plain", "stream.detect", "stream.endpoints", "stream", "stream.inflate"),
     *("timeline", "slo", "outline", "body", "classify", "settings"),
-    *("buckets", "metrics", "tap", "relay", "upstream", "pool", "proxy", "listener", "admin"),
+    *(
+        "buckets",
+        "metrics",
+        "tap",
+        "tunnel",
+        "relay",
+        "upstream",
+        "pool",
+        "proxy",
+        "listener",
+        "admin",
+    ),
     *("log", "app", "check", "cli", "__main__"),
 ]
 # The demonstration uses the proxy from outside, as its users do; only `cli` starts it.

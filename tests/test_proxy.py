@@ -68,7 +68,8 @@ class Bench:
         loop = asyncio.get_running_loop()
         self.pool = FakePool()
         self.metrics = Metrics(POLICY, 32)
-        self.proxy = Proxy(cast("UpstreamPool", self.pool), POLICY, self.metrics, SETTINGS.limits)
+        pool = cast("UpstreamPool", self.pool)
+        self.proxy = Proxy(pool, POLICY, self.metrics, SETTINGS.limits, tunnel_idle_s=60)
         self.client = FakeTransport()
         protocol = BaseProtocol(loop)
         protocol.transport = self.client

@@ -66,6 +66,7 @@ FIELDS = [
     ("limits.head_bytes", "65536", "1024", "1025", "1026"),
     ("timeouts.connect", "5s", "1s", "2s", "3s"),
     ("timeouts.idle", "10m", "1s", "2s", "3s"),
+    ("timeouts.tunnel", "1h", "1s", "2s", "3s"),
     ("timeouts.keepalive", "75s", "1s", "2s", "3s"),
     ("timeouts.upstream_keepalive", "4s", "1s", "2s", "3s"),
     ("drain.delay", "0s", "1s", "2s", "3s"),

@@ -164,6 +164,12 @@ def post(
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
+def get_request(target: bytes = b"/x", *headers: bytes, version: bytes = b"1.1") -> bytes:
+    """Return a request without a body."""
+    lines = [b"GET " + target + b" HTTP/" + version, b"Host: x", *headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
 def chunk(data: bytes) -> bytes:
     """Return data as one HTTP chunk."""
     return b"%x\r\n%b\r\n" % (len(data), data)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.fake_upstream import parse_chunks, split_headers
 from tests.integration.harness import CHAT_PATH, chunk, post, sized
+from tests.integration.harness import get_request as get
 
 if TYPE_CHECKING:
     from tests.integration.fake_upstream import FakeUpstream
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
 
 OK = sized(b"ok")
 CHUNKED = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-def get(target: bytes = b"/x", *headers: bytes, version: bytes = b"1.1") -> bytes:
-    """Return a request without a body."""
-    lines = [b"GET " + target + b" HTTP/" + version, b"Host: x", *headers]
-    return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -402,13 +397,14 @@ async def test_pipelined_requests(proxy: RunningProxy) -> None:
 
 
 async def test_declined_upgrade(proxy: RunningProxy) -> None:
-    """Without an upgrade a WebSocket's handshake is a plain request, also for what follows it."""
+    """An upgrade that the server declines is a plain exchange, also for what follows it."""
     handshake = get(b"/ws", b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: a")
     client, server = await proxy.begin(handshake + get(b"/1") + get(b"/2"))
     answers = []
     for target, body in ((b"/ws", b"426"), (b"/1", b"1"), (b"/2", b"2")):
         head, _ = await server.request()
-        assert head == get(target, *([b"Sec-WebSocket-Key: a"] if target == b"/ws" else []))
+        wishes = [b"Sec-WebSocket-Key: a", b"Connection: Upgrade", b"Upgrade: websocket"]
+        assert head == get(target, *(wishes if target == b"/ws" else []))
         server.send(sized(body))
         answers.append((await client.answer()).body)
     client.send(get(b"/3"))

@@ -1,0 +1,247 @@
+"""Upgrades: from the 101 on, bytes pass both ways as they are, and so do both kinds of end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from tests.integration.fake_upstream import Ending
+from tests.integration.harness import get_request, sized
+from tests.integration.test_flow import BODY_BYTES, HELD_BYTES, digest, pieces, stalled
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.integration.conftest import StartProxy
+    from tests.integration.fake_upstream import FakeUpstream, Peer
+    from tests.integration.harness import RunningProxy
+
+WISHES = (b"Connection: keep-alive, Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: a")
+HANDSHAKE = get_request(b"/ws", *WISHES)
+SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUPGRADE: websocket\r\nX-Odd: \xe9\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Accept: b\r\n\r\n"
+)
+CHAOS = random.Random(5).randbytes(300_000)
+
+
+async def open_tunnel(proxy: RunningProxy, early: bytes = b"", behind: bytes = b"") -> list[Peer]:
+    """Return client and server of a tunnel, with what was sent early on its way."""
+    client, server = await proxy.begin(HANDSHAKE + early)
+    await server.request()
+    server.send(SWITCH + behind)
+    await client.until(rb"\r\n\r\n")
+    head = client.take()
+    assert head.startswith(SWITCH)
+    client.received += head[len(SWITCH) :]
+    return [client, server]
+
+
+async def test_the_request_and_the_101_pass_with_what_makes_them_an_upgrade(
+    proxy: RunningProxy,
+) -> None:
+    """The wish is passed on, rewritten for its connection; the 101 head as it is."""
+    client, server = await proxy.begin(HANDSHAKE)
+    head, _ = await server.request()
+    server.send(SWITCH)
+    await client.until(rb"\r\n\r\n")
+
+    tail = (b"Sec-WebSocket-Key: a", b"Connection: Upgrade", b"Upgrade: websocket")
+    assert head == get_request(b"/ws", *tail)
+    assert client.take() == SWITCH
+
+
+@pytest.mark.parametrize("direction", [0, 1])
+async def test_bytes_pass_as_they_are(proxy: RunningProxy, direction: int) -> None:
+    """Whatever is sent arrives, either way."""
+    ends = await open_tunnel(proxy)
+    sender, receiver = ends[direction], ends[1 - direction]
+    await sender.pour(CHAOS[i : i + 1000] for i in range(0, len(CHAOS), 1000))
+    await receiver.until_size(receiver.size - len(receiver.received) + len(CHAOS))
+
+    assert receiver.take() == CHAOS
+
+
+async def test_what_was_sent_early_is_not_lost(proxy: RunningProxy) -> None:
+    """Neither what a client sends behind its request, nor a server behind its 101."""
+    client, server = await open_tunnel(proxy, b"from client " * 9000, b"from server")
+    await client.until(rb"from server$")
+    await server.until(rb"(from client ){9000}$")
+    client.send(b"more")
+    await server.until(rb"client more$")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_a_half_close_passes_and_the_other_way_goes_on(
+    proxy: RunningProxy, first: int
+) -> None:
+    """A side that has sent all of it still receives."""
+    ends = await open_tunnel(proxy)
+    early, late = ends[first], ends[1 - first]
+    early.send(b"last words")
+    early.finish()
+    await late.until(rb"last words$")
+    assert await late.ended() is Ending.FIN
+    late.send(b"the answer")
+    await early.until(rb"the answer$")
+    late.finish()
+
+    assert await early.ended() is Ending.FIN
+    await proxy.idle()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_a_reset_passes(proxy: RunningProxy, first: int) -> None:
+    """A side that breaks off is seen to have broken off."""
+    ends = await open_tunnel(proxy)
+    ends[first].reset()
+
+    assert await ends[1 - first].ended() is Ending.RST
+    await proxy.idle()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_a_side_that_does_not_read_stops_the_other(proxy: RunningProxy, first: int) -> None:
+    """What one side does not take is not piled up; later it arrives, all of it."""
+    ends = await open_tunnel(proxy)
+    sender, receiver = ends[first], ends[1 - first]
+    receiver.keep = False
+    receiver.pause()
+    before = sender.wrote
+    pouring = asyncio.create_task(sender.pour(pieces(BODY_BYTES)))
+    await stalled(lambda: sender.wrote)
+    assert sender.wrote - before < HELD_BYTES
+    received = receiver.size
+    receiver.resume()
+    await pouring
+    await receiver.until_size(received + BODY_BYTES)
+    assert receiver.digest.hexdigest() == digest(pieces(BODY_BYTES))
+
+
+async def test_a_tunnel_is_counted_and_its_connection_not_used_again(
+    proxy: RunningProxy, upstream: FakeUpstream
+) -> None:
+    """It is no inference, and leaves nothing in the pool."""
+    client, server = await open_tunnel(proxy)
+    client.finish()
+    await server.ended()
+    server.finish()
+    samples = await proxy.samples()
+    again = await proxy.connect()
+    again.send(get_request(b"/x"))
+    await (await upstream.accept()).request()
+
+    assert samples.total("goodput_passthrough_requests_total", kind="tunnel") == 1
+    assert samples.verdicts() == {}
+    assert len(upstream.peers) == 2
+
+
+async def test_a_tunnel_ends_with_the_drain(start_proxy: StartProxy) -> None:
+    """At the deadline both sides see the end."""
+    proxy = await start_proxy()
+    client, server = await open_tunnel(proxy)
+    await proxy.app.stop()
+
+    await client.ended()
+    await server.ended()
+
+
+async def test_an_idle_tunnel_is_closed(start_proxy: StartProxy) -> None:
+    """Nothing from either side for long enough ends it."""
+    proxy = await start_proxy(timeouts={"tunnel": "50ms"})
+    client, server = await open_tunnel(proxy)
+
+    assert await client.ended() is Ending.FIN
+    assert await server.ended() is Ending.FIN
+    await proxy.idle()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        SWITCH.replace(b"websocket", b"other"),
+        SWITCH.replace(b"UPGRADE: websocket\r\n", b""),
+    ],
+)
+async def test_another_protocol_than_was_asked_for(proxy: RunningProxy, answer: bytes) -> None:
+    """It is a failure of the server, and no tunnel."""
+    client, server = await proxy.begin(HANDSHAKE)
+    await server.request()
+    server.send(answer)
+
+    assert (await client.answer()).status == 502
+    samples = await proxy.samples()
+    assert samples.total("goodput_upstream_errors_total", reason="protocol") == 1
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: x"),
+        (b"Upgrade: websocket",),
+        (b"Connection: Upgrade",),
+        (b"Connection: Upgrade", b"Upgrade: other"),
+    ],
+)
+async def test_what_is_not_asked_for_in_full_is_stripped(
+    proxy: RunningProxy, wishes: tuple[bytes, ...]
+) -> None:
+    """HTTP/2 over an upgrade, half a wish, and unknown protocols stay plain requests."""
+    client, server = await proxy.begin(get_request(b"/ws", *wishes))
+    head, _ = await server.request()
+    server.send(sized(b"ok"))
+
+    assert head == get_request(b"/ws")
+    assert (await client.answer()).body == b"ok"
+
+
+@pytest.fixture
+async def echo_url() -> AsyncIterator[str]:
+    """Run a WebSocket server that answers every message and closes when it is told to."""
+
+    async def echo(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=("b",), compress="deflate" in request.path)
+        await socket.prepare(request)
+        async for message in socket:
+            if message.data == "close":
+                await socket.close(code=4001, message=b"enough")
+            elif message.type is aiohttp.WSMsgType.TEXT:
+                await socket.send_str(message.data)
+            else:
+                await socket.send_bytes(message.data)
+        return socket
+
+    application = web.Application()
+    application.router.add_get("/{tail:.*}", echo)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("path", ["/plain", "/deflate"])
+async def test_a_real_websocket(start_proxy: StartProxy, echo_url: str, path: str) -> None:
+    """Messages, sub-protocol, compression and close code are those of the server."""
+    proxy = await start_proxy(upstream=echo_url)
+    async with aiohttp.ClientSession() as session:
+        socket = await session.ws_connect(
+            f"{proxy.app.proxy_url}{path}", protocols=("a", "b"), compress=15
+        )
+        assert socket.protocol == "b"
+        assert bool(socket.compress) == (path == "/deflate")
+        for text in ("hi", "\u00e9" * 70_000):
+            await socket.send_str(text)
+            assert await socket.receive_str() == text
+        await socket.send_bytes(CHAOS)
+        assert await socket.receive_bytes() == CHAOS
+        await socket.send_str("close")
+        message = await socket.receive()
+        assert (message.data, message.extra) == (4001, "enough")
+    await proxy.idle()
