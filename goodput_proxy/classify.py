@@ -138,10 +138,11 @@ def classify(method: str, path: str) -> Route | Passthrough:
 def _route(endpoint: Endpoint, path: str) -> Route:
     found = endpoint.path.fullmatch(path)
     name = found.groupdict().get("model") if found else None
-    return Route(endpoint, _as_model(unquote(name or "")) or UNKNOWN_MODEL)
+    return Route(endpoint, as_model(unquote(name or "")) or UNKNOWN_MODEL)
 
 
-def _as_model(value: Any) -> str | None:
+def as_model(value: Any) -> str | None:
+    """Return a value that names a model, None when it is not a name."""
     named = isinstance(value, str) and 0 < len(value) <= _MAX_MODEL_CHARS
     return value if named else None
 
@@ -188,7 +189,7 @@ def read_ask(route: Route, content_type: str, body: bytes) -> Ask:
     if content_type.lower().startswith("multipart/form-data"):
         form = {name: value.decode("utf-8", "replace") for name, value in _FORM_FIELD.findall(body)}
         asked = form.get(b"stream", "").lower() in {"true", "1"}
-        return Ask(_as_model(form.get(b"model")) or route.model, asked)
+        return Ask(as_model(form.get(b"model")) or route.model, asked)
     try:
         fields = _decode(body)
     except UNREADABLE:
@@ -196,7 +197,7 @@ def read_ask(route: Route, content_type: str, body: bytes) -> Ask:
         aside = Passthrough.OTHER if route.endpoint is ROOT else None
         return Ask(route.model, streams is not Streams.NEVER, aside=aside)
     return Ask(
-        model=_as_model(fields.model) or route.model,
+        model=as_model(fields.model) or route.model,
         stream=_asks_for_stream(streams, fields.stream),
         echo=fields.echo is True,
         aside=_set_aside(route.endpoint, fields),

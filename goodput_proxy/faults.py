@@ -13,6 +13,7 @@ class MeterFault(StrEnum):
     OVERSIZE_RECORD = "oversize_record"
     OVERSIZE_BODY = "oversize_body"
     CONTENT_ENCODING = "content_encoding"  # compressed: timed and not read
+    FRAMING = "framing"  # not the framing that was agreed on
     CONTENT_TYPE = "content_type"  # neither a stream nor JSON: timed and not read
     INTERNAL = "internal"  # a defect
 

@@ -24,8 +24,9 @@ from .body import RequestBody
 from .classify import Passthrough, Route, classify
 from .heads import Refusal, check_request, error_body, find_header, request_head
 from .pool import UpstreamError
+from .realtime import RealtimeMeter
 from .relay import Relay, Upgrade
-from .stream import Api
+from .stream import Api, is_realtime
 from .tap import InferenceHead, Tap, TapQueue
 from .timeline import End
 
@@ -136,7 +137,7 @@ class Proxy:
                 relay.cut()  # the client is there: our own deadline ends the stream
             raise
         finally:
-            self._end(tap, relay, Passthrough.TUNNEL if relay.tunnel else route)
+            self._end(tap, relay, route)
         return relay.keep_alive and not self.draining
 
     async def _exchange(self, request: Request, target: str, relay: Relay) -> None:
@@ -207,7 +208,12 @@ class Proxy:
         if request.take_early is None or not request.body.is_eof():
             return None
         protocol = find_header(request.headers, b"upgrade")
-        return Upgrade(protocol, request.take_early, self._tunnel_idle_s, lambda _: None)
+        meter = None
+        if is_realtime(request.target.partition("?")[0]):
+            meter = RealtimeMeter(
+                request.target, request.headers, self._policy, self._metrics, self._limits
+            )
+        return Upgrade(protocol, request.take_early, self._tunnel_idle_s, meter)
 
     def _begin(self, tap: Tap | None) -> None:
         self.in_flight += 1
@@ -216,12 +222,14 @@ class Proxy:
 
     def _end(self, tap: Tap | None, relay: Relay, route: Route | Passthrough) -> None:
         self.in_flight -= 1
-        if tap is None:
+        if tap is not None:
+            self._metrics.in_flight.dec()
+            tap.finish(relay.end, monotonic_ns())
+        elif relay.tunnel is None:
             aside = Passthrough.EMBEDDING if isinstance(route, Route) else route
             self._metrics.passthrough(aside)
-            return
-        self._metrics.in_flight.dec()
-        tap.finish(relay.end, monotonic_ns())
+        elif not relay.tunnel.measured:
+            self._metrics.passthrough(Passthrough.TUNNEL)
 
 
 def _frame(piece: bytes, *, chunked: bool) -> bytes:

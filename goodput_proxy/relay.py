@@ -44,7 +44,7 @@ class Upgrade:
     protocol: bytes
     take_early: Callable[[], bytes]  # what the client has sent behind the request
     idle_s: float
-    watch: Callable[[Headers], Watcher | None]  # told the head of the 101
+    watcher: Watcher | None = None  # the meter, if inference is expected
 
 
 class Relay:
@@ -186,12 +186,14 @@ class Relay:
         self.status = 101
         self.keep_alive = False
         self._write(switch_head(reason, headers))
+        if upgrade.watcher is not None:
+            upgrade.watcher.begin(headers)
         self.tunnel = Tunnel(
             self._transport,
             transport,
             self._finish,
             idle_s=upgrade.idle_s,
-            watcher=upgrade.watch(headers),
+            watcher=upgrade.watcher,
         )
         self.tunnel.open(upgrade.take_early(), early)
 

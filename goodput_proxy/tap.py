@@ -1,26 +1,23 @@
 """The border between the bytes and the meter of one response.
 
 The relay hands a copy of what it forwarded to a `Tap`, which frames, reads and times it.
-Whatever goes wrong in there, the response is unharmed: this file has the program's only
-`except Exception`, and each catch is counted. `TapQueue` puts the meter's work behind the
-event loop's writes, so that the bytes of a read are with the kernel before anything looks at
-them, and so measures what the proxy itself costs a token.
+Whatever goes wrong in there, the response is unharmed (see `guard.py`). `TapQueue` puts the
+meter's work behind the event loop's writes, so that the bytes of a read are with the kernel
+before anything looks at them, and so measures what the proxy itself costs a token.
 """
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
-from pathlib import Path
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
-import structlog
 
 from .body import BodyCopy
 from .classify import Ask, Passthrough, Route, read_ask
 from .faults import MeterFault
+from .guard import Guarded
 from .heads import Headers, find_header
 from .slo import DEFAULT_CLASS, judge
 from .stream import Api, make_dialect, make_framer
@@ -39,9 +36,6 @@ if TYPE_CHECKING:
     from .stream.dialect import Dialect
     from .stream.events import Event
     from .timeline import RequestRecord
-
-_log = structlog.get_logger()
-
 
 # Of a read that matches its stream's template only the time is kept, up to so many.
 _BATCH_TIMES = 128
@@ -66,7 +60,7 @@ class InferenceHead(msgspec.Struct, frozen=True, gc=False):
     t0_ns: int  # when the head had been read
 
 
-class Tap:
+class Tap(Guarded):
     """The meter of one inference request.
 
     Args:
@@ -86,7 +80,6 @@ class Tap:
         "_inflater",
         "_last_byte_ns",
         "_limits",
-        "_metrics",
         "_plain",
         "_policy",
         "_reads",
@@ -101,9 +94,9 @@ class Tap:
     def __init__(
         self, head: InferenceHead, policy: Policy, metrics: Metrics, limits: LimitSettings
     ) -> None:
+        super().__init__(metrics)
         self._head = head
         self._policy = policy
-        self._metrics = metrics
         self._limits = limits
         self._ask = Ask(head.route.model)
         self._slo: SloClass | None = None  # found when first needed
@@ -148,21 +141,6 @@ class Tap:
         self._guard(self._judge, end, end_ns)
         if self._broken:
             self._guard(self._judge_unmeasured, end, end_ns)
-
-    def _guard(self, step: Callable[..., bool | None], *arguments: Any) -> bool:
-        try:
-            return step(*arguments) is True
-        except Exception as exc:  # noqa: BLE001 -- no defect of the meter harms a response
-            self._give_up()
-            self._metrics.tap_error(MeterFault.INTERNAL)
-            # Where and what kind, but not the message: it may quote the stream.
-            place = traceback.extract_tb(exc.__traceback__)[-1]
-            _log.warning(
-                "the meter failed",
-                error=type(exc).__name__,
-                place=f"{Path(place.filename).name}:{place.lineno}",
-            )
-            return False
 
     def _give_up(self) -> None:
         """Measure this request no further than the data path does."""

@@ -23,17 +23,25 @@ from .timeline import End
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .heads import Headers
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Watcher(Protocol):
     """What is shown the bytes of a tunnel, when they have been written."""
 
+    def begin(self, headers: Headers) -> None:
+        """Take the head of the 101."""
+
     def from_client(self, data: bytes, now_ns: int) -> None:
         """Take bytes that the client has sent."""
 
     def from_server(self, data: bytes, now_ns: int) -> None:
         """Take bytes that the server has sent."""
+
+    def finish(self, end: End, end_ns: int) -> None:
+        """Take note of how the tunnel has ended."""
 
 
 class Tunnel:
@@ -57,6 +65,7 @@ class Tunnel:
         watcher: Watcher | None = None,
     ) -> None:
         self._finish = finish
+        self._watcher = watcher
         self._idle_s = idle_s
         self._ended = False
         self.progress_ns = monotonic_ns()
@@ -66,6 +75,11 @@ class Tunnel:
         self._client.peer, self._server.peer = self._server, self._client
         self._loop = asyncio.get_running_loop()
         self._idle_check = self._loop.call_later(idle_s, self._check_idle)
+
+    @property
+    def measured(self) -> bool:
+        """Whether a meter looks at what passes."""
+        return self._watcher is not None
 
     def open(self, from_client: bytes, from_server: bytes) -> None:
         """Begin, with the bytes that each side had sent before."""
@@ -93,6 +107,8 @@ class Tunnel:
         self._idle_check.cancel()
         if not self._ended:
             self._ended = True
+            if self._watcher is not None:
+                self._watcher.finish(end, monotonic_ns())
             self._finish(end)
 
     def _check_idle(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .array import ArrayFramer
 from .choices import ChoicesDialect
 from .detect import DetectingDialect
-from .endpoints import Api, Endpoint, Streams, find_endpoint
+from .endpoints import Api, Endpoint, Streams, find_endpoint, is_realtime
 from .lines import LineFramer
 from .sse import SseFramer
 
@@ -59,6 +59,7 @@ __all__ = [
     "Endpoint",
     "Streams",
     "find_endpoint",
+    "is_realtime",
     "make_dialect",
     "make_framer",
 ]

@@ -143,3 +143,8 @@ def find_endpoint(path: str) -> Endpoint | None:
         if endpoint.path.fullmatch(path):
             return endpoint
     return None
+
+
+def is_realtime(path: str) -> bool:
+    """Return whether a WebSocket at this path carries inference."""
+    return path.endswith("/realtime")

@@ -76,30 +76,30 @@ class Inflater:
 class _Zlib:
     """gzip and deflate."""
 
-    __slots__ = ("_begun", "_rest", "_wbits", "_zlib")
+    __slots__ = ("_begun", "_full", "_rest", "_wbits", "_zlib")
 
     def __init__(self, wbits: int) -> None:
         self._wbits = wbits
         self._zlib = zlib.decompressobj(wbits)
         self._begun = False
         self._rest = b""  # input that has not been used
+        self._full = False  # the last piece was as large as it may be: more may wait inside
 
     @property
     def pending(self) -> bool:
         """Whether there may be more output without more input."""
-        return bool(self._rest)
+        return self._full or bool(self._rest)
 
     def step(self, data: bytes) -> bytes:
         """Take more input, or none, and return a bounded piece of output."""
         data = self._rest + data
-        if not data:
-            return b""
-        if not self._begun:
+        if data and not self._begun:
             self._begin(data[0])
         try:
             piece = self._zlib.decompress(data, PIECE_BYTES)
         except zlib.error as exc:
             raise Undecodable("not deflate") from exc
+        self._full = len(piece) == PIECE_BYTES
         self._rest = self._zlib.unconsumed_tail
         if self._zlib.eof:  # another member may follow
             self._rest = self._zlib.unused_data

@@ -1,0 +1,54 @@
+"""What stands between a meter and the bytes: nothing that goes wrong in it harms a response.
+
+This file has the program's only `except Exception`; each catch is counted and logged, by place
+and kind, never with the exception's message, which may quote a stream.
+"""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from .faults import MeterFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .metrics import Metrics
+
+_log = structlog.get_logger()
+
+
+class Guarded:
+    """A meter whose defects stay in it.
+
+    Args:
+        metrics: where they are counted.
+    """
+
+    __slots__ = ("_metrics",)
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def _guard(self, step: Callable[..., bool | None], *arguments: Any) -> bool:
+        """Take a step; return whether it returned true."""
+        try:
+            return step(*arguments) is True
+        except Exception as exc:  # noqa: BLE001 -- no defect of the meter harms a response
+            self._give_up()
+            self._metrics.tap_error(MeterFault.INTERNAL)
+            place = traceback.extract_tb(exc.__traceback__)[-1]
+            _log.warning(
+                "the meter failed",
+                error=type(exc).__name__,
+                place=f"{Path(place.filename).name}:{place.lineno}",
+            )
+            return False
+
+    def _give_up(self) -> None:
+        """Measure no further than the data path does."""
+        raise NotImplementedError

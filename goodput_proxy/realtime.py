@@ -1,0 +1,212 @@
+"""The meter of a realtime connection: one WebSocket, many utterances, each judged on its own.
+
+  t0      the client's message that asks for an answer has passed: `response.create` or
+          `input_audio_buffer.commit`, the last one before the first token. Where the server finds
+          the end of speech by itself, its own announcement: `input_audio_buffer.speech_stopped`
+          or `.committed`, or `response.created`.
+  token   a message of the server that shows output (see `stream/typed.py`).
+  end     `response.done`, `transcription.done`, the completion of an input's transcription, or an
+          error. A response that the client has cancelled counts as a client that left.
+
+A connection that ends within an utterance leaves it truncated when the server went, and cancelled
+when the client did. Transcriptions of the input beside spoken answers are not the answer.
+
+Only text messages are read; of what a client sends, only their names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from .classify import UNKNOWN_MODEL, Passthrough, as_model
+from .faults import MeterFault
+from .guard import Guarded
+from .heads import Headers, find_header
+from .slo import judge
+from .stream.decoding import UNREADABLE
+from .stream.endpoints import Api
+from .stream.events import FinishEvent, TokenEvent
+from .stream.inflate import Undecodable
+from .stream.output import last_string
+from .stream.typed import TypedDialect
+from .stream.websocket import MessageReader, read_extensions
+from .timeline import End, Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .metrics import Metrics
+    from .settings import LimitSettings
+    from .slo import Policy
+    from .stream.framing import Record
+
+_ASKS = frozenset(("input_audio_buffer.commit", "response.create"))
+_ANNOUNCES = frozenset(
+    (
+        *("input_audio_buffer.speech_stopped", "input_audio_buffer.committed"),
+        "response.created",
+    )
+)
+_INPUT = "conversation.item.input_audio_transcription."
+_LAST = frozenset(
+    (
+        *("response.done", "transcription.done", "error"),
+        *(_INPUT + "completed", _INPUT + "failed"),
+    )
+)
+# A client's message is known by its name, which stands at its beginning.
+_CLIENT_RECORD_BYTES = 1024
+
+
+class _Session(msgspec.Struct, gc=False):
+    model: Any = None
+
+
+class _Message(msgspec.Struct, gc=False):
+    type: Any = None
+    model: Any = None  # vLLM's `session.update`
+    session: _Session | None = None
+
+
+_decode = msgspec.json.Decoder(_Message).decode
+
+
+class RealtimeMeter(Guarded):
+    """The meter of one realtime connection.
+
+    Args:
+        target: of the request, with its query.
+        headers: of the request.
+        policy: the classes that were in force when the request came.
+        metrics: where verdicts and the meter's own errors are counted.
+        limits: bounds on what is looked into.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        headers: Headers,
+        policy: Policy,
+        metrics: Metrics,
+        limits: LimitSettings,
+    ) -> None:
+        super().__init__(metrics)
+        self._path, _, query = target.partition("?")
+        self._headers = headers
+        self._policy = policy
+        self._limits = limits
+        self._model = as_model(parse_qs(query).get("model", [""])[0]) or UNKNOWN_MODEL
+        self._client = self._server = MessageReader(0)  # until the handshake is known
+        self._dialect = TypedDialect()
+        self._utterance: Timeline | None = None
+        self._begun = False  # the utterance has had a token
+        self._answers = False  # the server answers; it does not only transcribe
+        self._broken = False
+
+    def begin(self, headers: Headers) -> None:
+        """Take note of the 101 that opened the connection."""
+        self._guard(self._agree, headers)
+
+    def from_client(self, data: bytes, now_ns: int) -> None:
+        """Look at bytes of the client that have been forwarded."""
+        if not self._broken:
+            self._guard(self._read, self._client, self._hear, data, now_ns)
+
+    def from_server(self, data: bytes, now_ns: int) -> None:
+        """Look at bytes of the server that have been forwarded."""
+        if not self._broken:
+            self._guard(self._read, self._server, self._answer, data, now_ns)
+
+    def finish(self, end: End, end_ns: int) -> None:
+        """Judge the utterance that the end of the connection has cut off, if there is one."""
+        self._guard(self._cut, end, end_ns)
+
+    def _give_up(self) -> None:
+        self._broken = True
+        if self._utterance is not None:
+            self._utterance = None
+            self._metrics.in_flight.dec()
+            self._metrics.passthrough(Passthrough.UNMEASURED)
+
+    def _agree(self, headers: Headers) -> None:
+        extensions = find_header(headers, b"sec-websocket-extensions").decode("latin-1")
+        client = read_extensions(extensions, server=False)
+        server = read_extensions(extensions, server=True)
+        self._client = MessageReader(_CLIENT_RECORD_BYTES, **client)
+        self._server = MessageReader(self._limits.record_bytes, **server)
+
+    def _read(
+        self,
+        reader: MessageReader,
+        take: Callable[[Record, str, int], None],
+        data: bytes,
+        now_ns: int,
+    ) -> None:
+        try:
+            records = reader.feed(data)
+        except Undecodable:
+            self._metrics.tap_error(MeterFault.FRAMING)
+            self._give_up()
+            return
+        for record in records:
+            take(record, self._name(record), now_ns)
+
+    def _name(self, record: Record) -> str:
+        """Return the type of a message, and note the model where it names one."""
+        if record.data is None:
+            return last_string(record.head, b"type")
+        try:
+            message = _decode(record.data)
+        except UNREADABLE:
+            return ""
+        name = message.type if isinstance(message.type, str) else ""
+        if name.startswith("session.") and self._model == UNKNOWN_MODEL:
+            named = message.session.model if message.session is not None else message.model
+            self._model = as_model(named) or UNKNOWN_MODEL
+        return name
+
+    def _hear(self, record: Record, name: str, now_ns: int) -> None:
+        del record
+        if name in _ASKS and not self._begun:
+            self._open(now_ns)
+
+    def _answer(self, record: Record, name: str, now_ns: int) -> None:
+        self._answers = self._answers or name == "response.created"
+        if name in _ANNOUNCES and self._utterance is None:
+            self._open(now_ns)
+        utterance = self._utterance
+        if utterance is None or (self._answers and name.startswith(_INPUT)):
+            return
+        said = self._dialect.read(record)
+        if FinishEvent(0, "cancelled") in said:
+            self._close(utterance, End.CLIENT_LEFT, now_ns)
+            return
+        for event in said:
+            self._begun = self._begun or isinstance(event, TokenEvent)
+            utterance.add(event, now_ns)
+        if name in _LAST:
+            self._close(utterance, End.CLEAN, now_ns)
+
+    def _open(self, now_ns: int) -> None:
+        if self._utterance is None:
+            self._metrics.in_flight.inc()
+        self._utterance = Timeline(now_ns, self._metrics.icl_edges_ns)
+        self._utterance.streamed = True
+
+    def _cut(self, end: End, end_ns: int) -> None:
+        if self._utterance is not None:
+            left = end is End.CLIENT_LEFT
+            self._close(self._utterance, End.CLIENT_LEFT if left else End.CUT, end_ns)
+
+    def _close(self, utterance: Timeline, end: End, now_ns: int) -> None:
+        self._utterance = None
+        self._begun = False
+        self._metrics.in_flight.dec()
+        record = utterance.record(status=200, end=end, end_ns=now_ns, last_byte_ns=now_ns)
+        slo = self._policy.find(self._model, self._path, self._headers)
+        self._metrics.admit(Api.REALTIME, self._model, slo)
+        judgement = judge(record, slo.limits)
+        self._metrics.observe(Api.REALTIME, self._model, slo, record, judgement)
