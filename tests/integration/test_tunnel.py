@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from tests.frames import frame
 from tests.integration.fake_upstream import Ending
-from tests.integration.harness import get_request, sized
+from tests.integration.harness import get_request, scrape, sized
 from tests.integration.test_flow import BODY_BYTES, HELD_BYTES, digest, pieces, stalled
+from tests.streams import load_case
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -245,3 +248,32 @@ async def test_a_real_websocket(start_proxy: StartProxy, echo_url: str, path: st
         message = await socket.receive()
         assert (message.data, message.extra) == (4001, "enough")
     await proxy.idle()
+
+
+async def test_realtime_end_to_end(proxy: RunningProxy) -> None:
+    """The frames of the corpus pass as they are, and their utterance is counted as it says."""
+    case = load_case("vllm.realtime.ws_frames.ndjson")
+    client, server = await proxy.begin(get_request(b"/v1/realtime?model=m", *WISHES))
+    await server.request()
+    server.send(SWITCH)
+    await client.until(rb"\r\n\r\n")
+    client.take()
+    commit = frame(b'{"type":"input_audio_buffer.commit"}', mask=b"mask")
+    client.send(commit)
+    await server.until(re.escape(commit) + b"$")
+    frames = b"".join(frame(line) for line in case.body.splitlines())
+    server.send(frames)
+    await client.until_size(len(SWITCH) + len(frames))
+    samples = await scrape(proxy.admin_port)
+
+    assert client.take() == frames
+    assert samples.verdicts(api="realtime", model="m") == {("good", ""): 1}
+    tokens = samples.total("goodput_output_tokens_total")
+    assert tokens == case.expected["output_tokens"]
+    assert samples.total("goodput_tap_errors_total") == 0
+    client.close()
+    await server.ended()
+    server.close()
+    samples = await proxy.samples()
+    assert samples.verdicts() == {("good", ""): 1}
+    assert samples.total("goodput_passthrough_requests_total") == 0

@@ -1,0 +1,149 @@
+"""Frames to messages: any split, both directions, compressed or not, and frames that lie."""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from goodput_proxy.stream.framing import HEAD_BYTES, TAIL_BYTES
+from goodput_proxy.stream.inflate import Undecodable
+from goodput_proxy.stream.websocket import MessageReader, read_extensions
+from tests.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, Deflater, frame
+
+
+def read(*reads: bytes, cap: int = 10_000, **agreed: bool) -> list[bytes | None]:
+    """Return the messages of a connection whose bytes arrive in these reads."""
+    reader = MessageReader(cap, **agreed)
+    return [record.data for data in reads for record in reader.feed(data)]
+
+
+def split(data: bytes) -> list[bytes]:
+    """Return single bytes."""
+    return [data[i : i + 1] for i in range(len(data))]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 70_000), st.sampled_from([b"", b"\x01\xfe\x80\x7f"])), max_size=4
+    ),
+    st.data(),
+)
+def test_any_split_gives_the_same_messages(
+    sizes: list[tuple[int, bytes]], data: st.DataObject
+) -> None:
+    """Lengths of every form, masked or not, wherever the network cuts."""
+    texts = [bytes(i % 251 for i in range(size)) for size, _ in sizes]
+    body = b"".join(frame(t, mask=mask) for t, (_, mask) in zip(texts, sizes, strict=True))
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(body)), max_size=20)))
+    reads = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+
+    assert read(*reads, cap=100_000) == texts
+
+
+def test_fragments_with_control_frames_between() -> None:
+    """A message is what its fragments hold, whatever stands between them."""
+    body = (
+        frame(b"one ", final=False)
+        + frame(b"ping", PING)
+        + frame(b"two ", CONTINUATION, final=False, mask=b"abcd")
+        + frame(b"", CONTINUATION, final=False)
+        + frame(b"three", CONTINUATION)
+        + frame(b"", CLOSE)
+        + frame(b"")
+    )
+
+    assert read(body) == read(*split(body)) == [b"one two three", b""]
+
+
+def test_binary_messages_are_skipped() -> None:
+    """Nothing in them is looked at, whole or in fragments."""
+    body = frame(b"\x00", BINARY, final=False) + frame(b"\x01", CONTINUATION) + frame(b"text")
+
+    assert read(body) == [b"text"]
+
+
+@pytest.mark.parametrize("takeover", [True, False])
+def test_compressed_messages(takeover: bool) -> None:  # noqa: FBT001 -- a test's parameter
+    """The window is kept or not as agreed, also by messages that nobody reads."""
+    deflater = Deflater(takeover=takeover)
+    texts = [b"hello hello", b"hello again " * 9000, b"", b"hello hello"]
+    body = frame(deflater.compress(b"hello binary"), BINARY, compressed=True)
+    for text in texts:
+        payload = deflater.compress(text)
+        middle = len(payload) // 2
+        body += frame(payload[:middle], final=False, compressed=True, mask=b"wxyz")
+        body += frame(payload[middle:], CONTINUATION)
+    body += frame(b"plain")
+
+    expected = [*texts, b"plain"]
+    assert read(body, cap=200_000, deflate=True, takeover=takeover) == expected
+    assert read(*split(body), cap=200_000, deflate=True, takeover=takeover) == expected
+
+
+def test_an_oversize_message_keeps_its_ends() -> None:
+    """What is longer than the cap is not kept, and the next one is read."""
+    reader = MessageReader(3000)
+    text = b"begin" + b"x" * 100_000 + b"end"
+    (long, short) = [r for piece in split(frame(text) + frame(b"a")) for r in reader.feed(piece)]
+
+    assert (long.data, long.oversize, short.data) == (None, True, b"a")
+    assert (long.head, long.tail) == (text[:HEAD_BYTES], text[-TAIL_BYTES:])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(b"x", 3),
+        frame(b"x", 11),
+        frame(b"x", CONTINUATION),
+        frame(b"x", final=False) + frame(b"y", TEXT),
+        frame(b"x", compressed=True),
+        bytes((0xA1, 0)),
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    ],
+)
+def test_what_is_no_websocket(data: bytes) -> None:
+    """Unknown frames, frames out of order and bits that nobody agreed on are given up."""
+    with pytest.raises(Undecodable):
+        read(data)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"\xff" * 20, Deflater().compress(bytes(2**25)), zlib.compress(b"final")[2:-4]],
+)
+def test_compression_that_lies(payload: bytes) -> None:
+    """No deflate, no end, and an end of the window are given up."""
+    with pytest.raises(Undecodable):
+        read(frame(payload, compressed=True), deflate=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "server", "agreed"),
+    [
+        ("", True, {}),
+        ("x-other", True, {}),
+        ("permessage-deflate", True, {"deflate": True, "takeover": True}),
+        (
+            "x, permessage-deflate; server_no_context_takeover; client_max_window_bits=12",
+            True,
+            {"deflate": True, "takeover": False},
+        ),
+        (
+            "permessage-deflate;server_no_context_takeover",
+            False,
+            {"deflate": True, "takeover": True},
+        ),
+        (
+            "Permessage-Deflate;client_no_context_takeover",
+            False,
+            {"deflate": True, "takeover": False},
+        ),
+    ],
+)
+def test_extensions(value: str, server: bool, agreed: dict[str, bool]) -> None:  # noqa: FBT001
+    """A 101 says for each direction what was agreed on."""
+    assert read_extensions(value, server=server) == agreed
