@@ -179,8 +179,8 @@ FORMATS = (
         "/generate",
         SSE,
         lambda n, text: (
-            f'data: {{"text":"{text}","output_ids":[{_id(n)}],"meta_info":{{"id":"1","finish_reason":'
-            f'null,"prompt_tokens":6,"completion_tokens":{n},"cached_tokens":0}}}}\n\n'
+            f'data: {{"text":"{text}","output_ids":[{_id(n)}],"meta_info":{{"id":"1",'
+            f'"finish_reason":null,"prompt_tokens":6,"completion_tokens":{n},"cached_tokens":0}}}}\n\n'
         ),
     ),
     Format("generate, SGLang 17 kB", "/generate", SSE, _cumulative, MUST_CUMULATIVE_US),

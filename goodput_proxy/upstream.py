@@ -219,7 +219,7 @@ class UpstreamConnection(asyncio.Protocol):
                 return
         self._held_bytes += len(data)
         broken = self._parse(data)
-        if self._switching is not None:
+        if self._switching is not None and not broken:
             self._switch(sink, *self._switching)
             return
         # Behind a complete chunk, whatever ends with a line end would be a further size line and
@@ -354,7 +354,8 @@ class UpstreamConnection(asyncio.Protocol):
             return self._switching is None
         except httptools.HttpParserError:
             return True
-        return False
+        # A 101 without `Connection: upgrade` leaves the parser waiting for a body.
+        return self._switching is not None
 
     def _switch(self, sink: Sink, reason: bytes, headers: Headers) -> None:
         """Let go of the connection: from now on it is one end of a tunnel."""

@@ -94,6 +94,11 @@ class RecordingSink:
         del now_ns
         self.calls.append(("chunk", data, chunk))
 
+    def on_switch(
+        self, reason: bytes, headers: Headers, transport: asyncio.Transport, early: bytes
+    ) -> None:
+        self.calls.append(("switch", reason, list(headers), transport, early))
+
     def on_end(self, trailers: Headers) -> None:
         self.calls.append(("end", list(trailers)))
 

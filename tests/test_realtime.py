@@ -200,8 +200,10 @@ def test_a_connection_between_utterances() -> None:
 def test_the_model(target: str, said: Any, heard: Any, model: str) -> None:
     """The query names it, or the session."""
     connection = Connection(target)
-    connection.answer(0, {"type": "session.created", **heard})
-    connection.say(0, {"type": "session.update", **said}, COMMIT)
+    created: dict[str, Any] = {"type": "session.created", **heard}
+    connection.answer(0, created)
+    update: dict[str, Any] = {"type": "session.update", **said}
+    connection.say(0, update, COMMIT)
     connection.answer(10, HEARD, TRANSCRIBED)
 
     (labels,) = connection.counts("goodput_requests_total")

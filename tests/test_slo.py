@@ -27,7 +27,7 @@ def ended(
     """Return a record that meets every limit of ALL exactly, but for `values`."""
     return replace(
         RequestRecord(outcome, ttft_ns=100, itl_ns=10, stall_ns=50, e2e_ns=1000, elapsed_ns=1000),
-        **(values or {}),  # type: ignore[arg-type]
+        **(values or {}),
     )
 
 

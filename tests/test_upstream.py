@@ -57,6 +57,41 @@ class Bench:
         return self.sink.calls
 
 
+SWITCH = b"HTTP/1.1 101 Switching\r\nUpgrade: WebSocket\r\nConnection: upgrade\r\n\r\n"
+
+
+@pytest.mark.parametrize("cut", [0, 10, len(SWITCH) - 1])
+async def test_a_switch_that_was_asked_for(cut: int) -> None:
+    """The connection is handed over with what came behind the 101, and is not ours any more."""
+    bench = Bench()
+    bench.connection.begin(bench.sink, "GET", b"websocket")
+    calls = bench.read(SWITCH[:cut], SWITCH[cut:] + b"early")
+    bench.connection.abort()
+    bench.lose()
+
+    headers = [(b"Upgrade", b"WebSocket"), (b"Connection", b"upgrade")]
+    assert calls == [("switch", b"Switching", headers, bench.transport, b"early")]
+    assert not bench.transport.is_closing()
+    assert not bench.connection.usable
+    assert bench.failures == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "head"),
+    [
+        (b"", SWITCH),
+        (b"other", SWITCH),
+        (b"websocket", SWITCH.replace(b"Connection: upgrade\r\n", b"")),
+    ],
+)
+async def test_a_switch_that_was_not_asked_for(asked: bytes, head: bytes) -> None:
+    """To another protocol, when none was asked for, or half a one, it breaks the exchange."""
+    bench = Bench()
+    bench.connection.begin(bench.sink, "GET", asked)
+
+    assert bench.read(head + b"early") == [("failure", End.CUT)]
+
+
 async def test_fresh_connection() -> None:
     """A connection that was just made is usable, and is not while an exchange runs."""
     bench = Bench()

@@ -91,7 +91,8 @@ def test_tokens_match() -> None:
 
 def test_anything_else_does_not_match() -> None:
     """Escapes, empty texts and other fields take the long way; behind them tokens match again."""
-    reads = [record(c) for c in ["a", "b", "c", "d", "\n", "e", "", "f", "\u00e9", b"\xff", "g"]]
+    texts: list[str | bytes] = ["a", "b", "c", "d", "\n", "e", "", "f", "\u00e9", b"\xff", "g"]
+    reads = [record(text) for text in texts]
 
     assert matching(reads) == "nnnynynyyny"
 
