@@ -228,8 +228,9 @@ def test_compressed_connections() -> None:
     for at, message in ((0, COMMIT), (50, CREATE)):
         payload = client.compress(json.dumps(message).encode())
         connection.meter.from_client(frame(payload, mask=b"abcd", compressed=True), at * MS)
-    for message in (DELTA, DELTA, DONE):
-        payload = server.compress(json.dumps(message).encode())
+    answers: list[dict[str, Any]] = [DELTA, DELTA, DONE]
+    for answer in answers:
+        payload = server.compress(json.dumps(answer).encode())
         connection.meter.from_server(frame(payload, compressed=True), 150 * MS)
 
     assert connection.verdicts == {("good", ""): 1.0}
