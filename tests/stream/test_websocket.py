@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goodput_proxy.stream.framing import HEAD_BYTES, TAIL_BYTES
@@ -25,6 +25,7 @@ def split(data: bytes) -> list[bytes]:
     return [data[i : i + 1] for i in range(len(data))]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 70_000), st.sampled_from([b"", b"\x01\xfe\x80\x7f"])), max_size=4
