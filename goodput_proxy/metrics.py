@@ -33,10 +33,10 @@ from . import __version__
 from .buckets import BulkHistogram
 from .classify import UNKNOWN_MODEL, Passthrough
 from .faults import MeterFault, UpstreamFault
+from .record import CancelPhase, Outcome, RequestRecord
 from .slo import Dimension, Judgement, Policy, SloClass, Verdict
 from .stream import Api
 from .stream.events import TokenSource
-from .timeline import CancelPhase, Outcome, RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

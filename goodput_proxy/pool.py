@@ -12,7 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from .faults import UpstreamFault
-from .timeline import End
+from .record import End
 from .upstream import UpstreamConnection
 
 if TYPE_CHECKING:

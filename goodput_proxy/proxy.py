@@ -25,10 +25,10 @@ from .classify import Passthrough, Route, classify
 from .heads import Refusal, check_request, error_body, find_header, request_head
 from .pool import UpstreamError
 from .realtime import RealtimeMeter
+from .record import End
 from .relay import Relay, Upgrade
 from .stream import Api, is_realtime
 from .tap import InferenceHead, Tap, TapQueue
-from .timeline import End
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -25,6 +25,7 @@ from .classify import UNKNOWN_MODEL, Passthrough, as_model
 from .faults import MeterFault
 from .guard import Guarded
 from .heads import Headers, find_header
+from .record import End
 from .slo import judge
 from .stream.decoding import UNREADABLE
 from .stream.endpoints import Api
@@ -33,7 +34,7 @@ from .stream.inflate import Undecodable
 from .stream.output import last_string
 from .stream.typed import TypedDialect
 from .stream.websocket import MessageReader, read_extensions
-from .timeline import End, Timeline
+from .timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable

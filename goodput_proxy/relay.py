@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from .heads import Headers, error_body, find_header, own_answer, response_head, switch_head
-from .timeline import End
+from .record import End
 from .tunnel import Tunnel, Watcher, reset
 
 if TYPE_CHECKING:

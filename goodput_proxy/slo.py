@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from .heads import Headers, find_header
-from .timeline import Outcome, RequestRecord
+from .record import Outcome, RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,30 +12,31 @@ from collections import deque
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from .body import BodyCopy
-from .classify import Ask, Passthrough, Route, read_ask
+from .classify import Ask, Passthrough, read_ask
 from .faults import MeterFault
 from .guard import Guarded
-from .heads import Headers, find_header
+from .heads import find_header
+from .record import End, Outcome
 from .slo import DEFAULT_CLASS, judge
 from .stream import Api, make_dialect, make_framer
 from .stream.events import TokenEvent, UnclassifiedEvent
 from .stream.framing import MAX_RECORD_BYTES
 from .stream.inflate import Inflater, Undecodable, make_inflater
 from .stream.reader import StreamReader
-from .timeline import End, Outcome, Timeline
+from .timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .classify import Route
+    from .heads import Headers
     from .metrics import Metrics
+    from .record import RequestRecord
     from .settings import LimitSettings
     from .slo import Policy, SloClass
     from .stream.dialect import Dialect
     from .stream.events import Event
-    from .timeline import RequestRecord
 
 # Of a read that matches its stream's template only the time is kept, up to so many.
 _BATCH_TIMES = 128
@@ -51,13 +52,16 @@ _OPAQUE_TYPES = frozenset(("audio", "image", "video"))
 _DRAIN_NS = 500_000
 
 
-class InferenceHead(msgspec.Struct, frozen=True, gc=False):
+class InferenceHead:
     """What the meter knows of a request before its body."""
 
-    route: Route
-    path: str
-    headers: Headers
-    t0_ns: int  # when the head had been read
+    __slots__ = ("headers", "path", "route", "t0_ns")
+
+    def __init__(self, route: Route, path: str, headers: Headers, t0_ns: int) -> None:
+        self.route = route
+        self.path = path
+        self.headers = headers
+        self.t0_ns = t0_ns  # when the head had been read
 
 
 class Tap(Guarded):

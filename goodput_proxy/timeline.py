@@ -30,11 +30,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from enum import StrEnum
-
-import msgspec
 
 from .faults import MeterFault
+from .record import CancelPhase, End, Gaps, Outcome, RequestRecord
 from .stream.events import (
     CounterEvent,
     EndsAtCloseEvent,
@@ -54,71 +52,6 @@ _GAVE_UP = frozenset(("abort", "error", "parse_error", "preempt"))
 _NOTHING_ASKED = frozenset(("load", "unload"))
 # Records that could not be read although they were whole: they are no answer.
 _NO_EXCUSE = frozenset((MeterFault.BAD_JSON, MeterFault.UNEXPECTED_SHAPE))
-
-
-class End(StrEnum):
-    """How the exchange with the upstream ended, as the data path saw it."""
-
-    CLEAN = "clean"
-    CUT = "cut"  # reset, or closed in the middle of its framing
-    CLIENT_LEFT = "client_left"
-    CONNECT_FAILED = "connect_failed"
-    TIMED_OUT = "timed_out"
-
-
-class Outcome(StrEnum):
-    """What became of a request before any limit is looked at; values are `cause` labels."""
-
-    OK = "ok"
-    STREAM_ERROR = "stream_error"
-    TRUNCATED = "truncated"
-    EMPTY = "empty"
-    CONNECT = "connect"
-    TIMEOUT = "timeout"
-    HTTP_5XX = "http_5xx"
-    HTTP_429 = "http_429"
-    HTTP_408 = "http_408"
-    HTTP_4XX = "http_4xx"
-    CLIENT = "client"
-
-
-class CancelPhase(StrEnum):
-    """How far a response was when its client left; the value is the label `phase`."""
-
-    BEFORE_HEADERS = "before_headers"
-    BEFORE_FIRST_TOKEN = "before_first_token"  # noqa: S105 -- not that kind of token
-    BETWEEN_TOKENS = "between_tokens"
-    AFTER_LAST_TOKEN = "after_last_token"  # noqa: S105
-
-
-class Gaps(msgspec.Struct, frozen=True, gc=False):
-    """Every ICL of a request as bucket counts: `counts[i]` gaps lie at or below edge i.
-
-    The buckets are disjoint; the last count holds the gaps above the last edge.
-    """
-
-    counts: tuple[int, ...] = ()
-    sum_ns: int = 0
-
-
-class RequestRecord(msgspec.Struct, frozen=True, gc=False):
-    """What was measured of one request; None where a value does not exist."""
-
-    outcome: Outcome
-    elapsed_ns: int  # until the end of the exchange, whatever ended it
-    ttft_ns: int | None = None
-    itl_ns: int | None = None
-    stall_ns: int | None = None
-    e2e_ns: int | None = None
-    waiting_ns: int = 0  # since the last token, or since t0 before the first
-    awaits_token: bool = False  # the first token of a stream had not come
-    output_tokens: int = 0
-    input_tokens: int | None = None
-    token_source: TokenSource = TokenSource.EVENTS
-    gaps: Gaps = Gaps()
-    cancel_phase: CancelPhase | None = None
-    control: bool = False  # the server says that no output was asked for
-    unclassified: dict[MeterFault, int] = {}  # unread records by reason
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ import struct
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Protocol, cast
 
-from .timeline import End
+from .record import End
 
 if TYPE_CHECKING:
     from collections.abc import Callable

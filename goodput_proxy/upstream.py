@@ -16,7 +16,7 @@ import httptools
 
 from .faults import UpstreamFault
 from .heads import Headers, find_header
-from .timeline import End
+from .record import End
 
 if TYPE_CHECKING:
     from collections.abc import Callable

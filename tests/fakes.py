@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from goodput_proxy.heads import Headers
-    from goodput_proxy.timeline import End
+    from goodput_proxy.record import End
 
 
 class FakeSocket:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from goodput_proxy.record import End, Outcome
 from goodput_proxy.stream import find_endpoint, make_dialect, make_framer
 from goodput_proxy.stream.events import (
     ErrorEvent,
@@ -20,7 +21,7 @@ from goodput_proxy.stream.events import (
 from goodput_proxy.stream.framing import MAX_RECORD_BYTES
 from goodput_proxy.stream.lines import LineFramer
 from goodput_proxy.stream.typed import TypedDialect
-from goodput_proxy.timeline import End, Outcome, Timeline
+from goodput_proxy.timeline import Timeline
 from tests.streams import CASES, Case, load_case
 
 if TYPE_CHECKING:

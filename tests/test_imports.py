@@ -36,7 +36,7 @@ ORDER = [
         "stream.inflate",
         "stream.websocket",
     ),
-    *("timeline", "slo", "outline", "body", "classify", "settings"),
+    *("record", "timeline", "slo", "outline", "body", "classify", "settings"),
     *(
         "buckets",
         "metrics",
@@ -59,6 +59,7 @@ PURE = (
     ["faults"]
     + [name for name in ORDER if name.startswith("stream")]
     + [
+        "record",
         "timeline",
         "slo",
         "outline",

@@ -12,7 +12,7 @@ import pytest
 
 from goodput_proxy.address import Upstream
 from goodput_proxy.pool import UpstreamError, UpstreamPool
-from goodput_proxy.timeline import End
+from goodput_proxy.record import End
 from tests.conftest import require_program
 from tests.fakes import RecordingSink
 from tests.integration.fake_upstream import FakeUpstream

@@ -9,9 +9,9 @@ import pytest
 
 from goodput_proxy.metrics import Metrics
 from goodput_proxy.realtime import RealtimeMeter
+from goodput_proxy.record import End
 from goodput_proxy.settings import Settings
 from goodput_proxy.slo import build_policy
-from goodput_proxy.timeline import End
 from tests.frames import BINARY, Deflater, frame
 
 MS = 1_000_000

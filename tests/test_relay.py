@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.record import End, RequestRecord
 from goodput_proxy.relay import Relay
 from goodput_proxy.settings import Settings
 from goodput_proxy.slo import Judgement, SloClass, build_policy
 from goodput_proxy.tap import InferenceHead, Tap, TapQueue
-from goodput_proxy.timeline import End, RequestRecord
 from goodput_proxy.upstream import UpstreamConnection
 from tests.fakes import FakeTransport
 from tests.integration.fake_upstream import parse_answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from goodput_proxy.record import Outcome, RequestRecord
 from goodput_proxy.settings import Settings
 from goodput_proxy.slo import (
     Dimension,
@@ -15,7 +16,6 @@ from goodput_proxy.slo import (
     build_policy,
     judge,
 )
-from goodput_proxy.timeline import Outcome, RequestRecord
 
 ALL = Limits(ttft_ns=100, itl_ns=10, stall_ns=50, e2e_ns=1000)
 TTFT, STALL, ITL, E2E = Dimension

@@ -14,13 +14,14 @@ from backports import zstd
 from goodput_proxy import tap as tap_module
 from goodput_proxy.classify import Route, classify
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.record import End
 from goodput_proxy.settings import Settings
 from goodput_proxy.slo import build_policy
 from goodput_proxy.stream.choices import ChoicesDialect
 from goodput_proxy.stream.reader import StreamReader
 from goodput_proxy.stream.sse import SseFramer
 from goodput_proxy.tap import InferenceHead, Tap, TapQueue
-from goodput_proxy.timeline import End, Timeline
+from goodput_proxy.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable

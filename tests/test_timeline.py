@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodput_proxy.faults import MeterFault
+from goodput_proxy.record import CancelPhase, End, Gaps, Outcome, RequestRecord
 from goodput_proxy.stream.events import (
     CounterEvent,
     ErrorEvent,
@@ -20,14 +21,7 @@ from goodput_proxy.stream.events import (
     UnclassifiedEvent,
     UsageEvent,
 )
-from goodput_proxy.timeline import (
-    CancelPhase,
-    End,
-    Gaps,
-    Outcome,
-    RequestRecord,
-    Timeline,
-)
+from goodput_proxy.timeline import Timeline
 
 EDGES_NS = (10, 20, 50)
 T0_NS = 1000

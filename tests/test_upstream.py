@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goodput_proxy.timeline import End
+from goodput_proxy.record import End
 from goodput_proxy.upstream import UpstreamConnection
 from tests.fakes import FakeTransport, RecordingSink
 from tests.streams import cut

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from goodput_proxy.faults import MeterFault
+from goodput_proxy.record import End, Outcome
 from goodput_proxy.stream import find_endpoint, make_dialect, make_framer
 from goodput_proxy.stream.events import FinishEvent, TokenSource
 from goodput_proxy.stream.framing import MAX_RECORD_BYTES
-from goodput_proxy.timeline import End, Outcome, Timeline
+from goodput_proxy.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
