@@ -2,7 +2,8 @@
 
 A row says how to start the proxy, which of its processes do the work, and why it cannot
 run here, if so. A new peer is one row and the functions it names; nothing else in the
-bench knows any proxy by name except the report's two yardsticks, nginx and plain aiohttp.
+bench knows any proxy by name except the report: its two yardsticks, nginx and plain aiohttp,
+and the two builds of the proxy itself, pure and compiled, of which the faster is judged.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench import compiled
 from bench.process import children
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ DIRECT = "direct"
 NGINX = "nginx"
 PLAIN_AIOHTTP = "plain aiohttp"
 GOODPUT = "goodput-proxy"
+GOODPUT_COMPILED = "goodput-proxy compiled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,11 @@ def _goodput_command(site: Site) -> list[str]:
     ]
 
 
+def _compiled_command(site: Site) -> list[str]:
+    variables = compiled.environment(compiled.build())
+    return ["env", *(f"{k}={v}" for k, v in variables.items()), *_goodput_command(site)]
+
+
 PEERS = (
     Peer(DIRECT, _nothing, lambda: "", None, lambda _pid: []),
     Peer(NGINX, _nginx_missing, _nginx_version, _nginx_command, children),
@@ -182,6 +190,13 @@ PEERS = (
         _needs_package("goodput_proxy.__main__"),
         _package_version("goodput-proxy"),
         _goodput_command,
+        _itself,
+    ),
+    Peer(
+        GOODPUT_COMPILED,
+        compiled.missing,
+        _package_version("goodput-proxy"),
+        _compiled_command,
         _itself,
     ),
 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.measure import Plan, Sample
-from bench.peers import DIRECT, GOODPUT, NGINX, PLAIN_AIOHTTP
+from bench.peers import DIRECT, GOODPUT, GOODPUT_COMPILED, NGINX, PLAIN_AIOHTTP
 
 Figure = Callable[[Sample], float]
 
@@ -119,14 +119,20 @@ def harness_core_share(sample: Sample) -> float:
     return sample.stream.harness_core_share
 
 
+def judged_build(results: Results) -> str:
+    """Return which build of the proxy the budget is about: the compiled one where it can be."""
+    return GOODPUT_COMPILED if GOODPUT_COMPILED in results.by_peer else GOODPUT
+
+
 def budget_checks(results: Results) -> list[Check]:
     """Return the promises that this run can judge."""
+    ours = judged_build(results)
 
     def ratio(base: str, figure: Figure) -> float | None:
-        found = results.ratio(GOODPUT, base, figure)
+        found = results.ratio(ours, base, figure)
         return None if found is None else found.median
 
-    idle = results.spread(GOODPUT, lambda sample: sample.rss_idle_mb)
+    idle = results.spread(ours, lambda sample: sample.rss_idle_mb)
     return [
         Check("CPU per token / nginx", ratio(NGINX, token_cpu_us), 1.25, 1.0),
         Check("CPU per token / plain aiohttp", ratio(PLAIN_AIOHTTP, token_cpu_us), 0.55, 0.4),
@@ -254,7 +260,7 @@ def render(facts: dict[str, str], plan: Plan, results: Results, skipped: dict[st
     if skipped:
         parts.append("\n".join(f"- skipped {name}: {why}" for name, why in skipped.items()))
     for title, checks in (
-        ("Budget", budget_checks(results)),
+        (f"Budget, of {judged_build(results)}", budget_checks(results)),
         ("Is the bench itself sound", harness_checks(results)),
     ):
         parts.append(f"{title}:\n\n" + "\n".join(f"- {check.line()}" for check in checks))

@@ -37,6 +37,8 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
+_STOPS_HERE = _HOP_BY_HOP | {b"expect"}
+_EXPECTATIONS = frozenset((b"", b"100-continue"))
 # `Connection: authorization` must not be a way to strip what others rely on.
 _NOT_NOMINATED = frozenset(
     (b"authorization", b"content-encoding", b"content-length", b"content-type", b"cookie", b"host")
@@ -68,15 +70,15 @@ def check_request(
         raise Refusal(505, b"HTTP Version Not Supported", "Only HTTP/1.0 and 1.1 are spoken here.")
     if method in {"CONNECT", "TRACE"}:
         raise Refusal(405, b"Method Not Allowed", "This method is not forwarded.")
-    codings = [value.strip().lower() for name, value in headers if name.lower() == _CODING]
+    names = [name.lower() for name, _ in headers]
+    codings = _values(headers, names, _CODING)
     if codings and version == (1, 0):
         raise Refusal(400, b"Bad Request", "HTTP/1.0 has no transfer codings.")
-    if codings and not (chunked and codings == [b"chunked"]):
+    if codings and not (chunked and [c.strip().lower() for c in codings] == [b"chunked"]):
         raise Refusal(501, b"Not Implemented", "The only transfer coding known is chunked.")
-    if version == (1, 1) and not any(name.lower() == b"host" for name, _ in headers):
+    if version == (1, 1) and b"host" not in names:
         raise Refusal(400, b"Bad Request", "The Host header is missing.")
-    expect = find_header(headers, b"expect").lower()
-    if expect not in {b"", b"100-continue"}:
+    if b"expect" in names and headers[names.index(b"expect")][1].lower() not in _EXPECTATIONS:
         raise Refusal(417, b"Expectation Failed", "The only expectation known is 100-continue.")
     return _origin_form(method, target)
 
@@ -97,14 +99,11 @@ def request_head(
 ) -> bytes:
     """Return the head to send upstream; `upgrade` is the protocol that is asked for, if any."""
     lines = [b"%b %b HTTP/1.1" % (method.encode(), target.encode("utf-8", "surrogateescape"))]
-    nominated = _nominated(headers)
-    if not any(name.lower() == b"host" for name, _ in headers):
+    names = [name.lower() for name, _ in headers]
+    if b"host" not in names:
         lines.append(b"Host:")  # of an HTTP/1.0 client: RFC 9112, 3.2 demands one, if empty
-    for name, value in headers:
-        lower = name.lower()
-        # `Expect` is answered by whoever holds the client's connection: here.
-        if lower not in _HOP_BY_HOP and lower not in nominated and lower != b"expect":
-            lines.append(b"%b: %b" % (name, value))
+    # `Expect` is answered by whoever holds the client's connection: here.
+    _pass_on(lines, headers, names, _STOPS_HERE)
     if chunked:
         lines.append(b"Transfer-Encoding: chunked")
     if upgrade:
@@ -122,11 +121,7 @@ def switch_head(reason: bytes, headers: Headers) -> bytes:
 def response_head(status: int, reason: bytes, headers: Headers, own: Iterable[bytes] = ()) -> bytes:
     """Return the head to send to the client, with `own` header lines added at its end."""
     lines = [b"HTTP/1.1 %d %b" % (status, reason)]
-    nominated = _nominated(headers)
-    for name, value in headers:
-        lower = name.lower()
-        if lower not in _HOP_BY_HOP and lower not in nominated:
-            lines.append(b"%b: %b" % (name, value))
+    _pass_on(lines, headers, [name.lower() for name, _ in headers], _HOP_BY_HOP)
     lines.extend(own)
     lines.append(b"\r\n")
     return b"\r\n".join(lines)
@@ -157,9 +152,20 @@ def find_header(headers: Headers, name: bytes) -> bytes:
     return b""
 
 
-def _nominated(headers: Headers) -> frozenset[bytes]:
-    tokens: set[bytes] = set()
-    for name, value in headers:
-        if name.lower() == b"connection":
-            tokens.update(token.strip().lower() for token in value.split(b","))
-    return frozenset(tokens - _NOT_NOMINATED)
+def _values(headers: Headers, names: list[bytes], name: bytes) -> list[bytes]:
+    """Return all values of a header, given the lower-case names of all headers."""
+    if name not in names:  # as in most heads
+        return []
+    return [headers[i][1] for i, lower in enumerate(names) if lower == name]
+
+
+def _pass_on(
+    lines: list[bytes], headers: Headers, names: list[bytes], stops: frozenset[bytes]
+) -> None:
+    """Add the headers that concern both connections, given the lower-case names of all."""
+    for value in _values(headers, names, b"connection"):
+        tokens = {token.strip().lower() for token in value.split(b",")}
+        stops |= tokens - _NOT_NOMINATED
+    for lower, (name, value) in zip(names, headers, strict=True):
+        if lower not in stops:
+            lines.append(b"%b: %b" % (name, value))

@@ -21,7 +21,6 @@ from prometheus_client import (
     Counter,
     Gauge,
     GCCollector,
-    Histogram,
     Info,
     PlatformCollector,
     ProcessCollector,
@@ -30,7 +29,7 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 
 from . import __version__
-from .buckets import BulkHistogram
+from .buckets import BulkHistogram, Child
 from .classify import UNKNOWN_MODEL, Passthrough
 from .faults import MeterFault, UpstreamFault
 from .record import CancelPhase, Outcome, RequestRecord
@@ -86,18 +85,17 @@ _CAUSES: tuple[tuple[Verdict, str], ...] = (
 class _Series:
     """The label children of one (api, model, class)."""
 
-    model: str
-    slo: str
     requests: dict[tuple[str, str], Counter]
     compliant: Counter
     violations: dict[Dimension, Counter]
     output_tokens: dict[Verdict, Counter]
     input_tokens: dict[Verdict, Counter]
     cancels: dict[CancelPhase, Counter]
-    ttft: Histogram
-    itl: Histogram
-    stall: Histogram
-    duration: Histogram
+    ttft: Child
+    itl: Child
+    icl: Child
+    stall: Child
+    duration: Child
 
 
 class Metrics:
@@ -160,8 +158,7 @@ class Metrics:
             "Requests by where their number of output tokens came from.",
             ("source",),
         )
-        for source in TokenSource:
-            self._token_sources.labels(source)
+        self._by_source = {s: self._token_sources.labels(s) for s in TokenSource}
 
     def _define_latencies(self, policy: Policy) -> None:
         limits = [slo.limits for slo in policy.classes]
@@ -171,22 +168,22 @@ class Metrics:
         icl = _edges(_ITL_S, (ns for limit in limits for ns in (limit.itl_ns, limit.stall_ns)))
         stall = _edges(_STALL_S, (limit.stall_ns for limit in limits))
         e2e = _edges(_E2E_S, (limit.e2e_ns for limit in limits))
-        self._ttft = self._histogram(
+        self._ttft = self._bulk(
             "goodput_time_to_first_token_seconds",
             "Request head read to first token of any choice.",
             labels,
             ttft,
         )
-        self._itl = self._histogram(
+        self._itl = self._bulk(
             "goodput_inter_token_latency_seconds",
             "Mean time per output token after the first, one value per request (TPOT).",
             labels,
             itl,
         )
-        self._stall = self._histogram(
+        self._stall = self._bulk(
             "goodput_stall_seconds", "Longest pause between tokens of a request.", labels, stall
         )
-        self._duration = self._histogram(
+        self._duration = self._bulk(
             "goodput_request_duration_seconds",
             "Request head read to last token, or to the last byte of an unstreamed answer.",
             labels,
@@ -208,8 +205,7 @@ class Metrics:
         self._passthrough = self._counter(
             "goodput_passthrough_requests", "Requests that are not judged.", ("kind",)
         )
-        for kind in Passthrough:
-            self._passthrough.labels(kind)
+        self._by_kind = {kind: self._passthrough.labels(kind) for kind in Passthrough}
         self._upstream_errors = self._counter(
             "goodput_upstream_errors", "Exchanges that the upstream broke.", ("reason",)
         )
@@ -229,8 +225,8 @@ class Metrics:
             ("stage",),
             _to_ns(_OVERHEAD_S),
         )
-        for stage in ("request", "token", "upload"):
-            self._overhead.child(stage)
+        stages = ("request", "token", "upload")
+        self._stages = {stage: self._overhead.child(stage) for stage in stages}
         self._loop_lag = self._bulk(
             "goodput_event_loop_lag_seconds",
             "How late a timer of the event loop fires.",
@@ -294,7 +290,7 @@ class Metrics:
             series.input_tokens[verdict].inc(record.input_tokens)
         if record.output_tokens:
             series.output_tokens[verdict].inc(record.output_tokens)
-            self._token_sources.labels(record.token_source).inc()
+            self._by_source[record.token_source].inc()
         for dimension in judgement.missed:
             series.violations[dimension].inc()
         # Last, so that a failure above leaves the request uncounted and not half-counted.
@@ -304,18 +300,18 @@ class Metrics:
 
     def _observe_latencies(self, series: _Series, record: RequestRecord) -> None:
         if record.ttft_ns is not None:
-            series.ttft.observe(record.ttft_ns / 10**9)
+            series.ttft.observe(record.ttft_ns)
         if record.itl_ns is not None:
-            series.itl.observe(record.itl_ns / 10**9)
+            series.itl.observe(record.itl_ns)
         if record.stall_ns is not None:
-            series.stall.observe(record.stall_ns / 10**9)
-            self._icl.add(record.gaps.counts, record.gaps.sum_ns, series.model, series.slo)
+            series.stall.observe(record.stall_ns)
+            series.icl.add(record.gaps.counts, record.gaps.sum_ns)
         if record.e2e_ns is not None and record.outcome is Outcome.OK:
-            series.duration.observe(record.e2e_ns / 10**9)
+            series.duration.observe(record.e2e_ns)
 
     def passthrough(self, kind: Passthrough) -> None:
         """Count a request that is not judged."""
-        self._passthrough.labels(kind).inc()
+        self._by_kind[kind].inc()
 
     def upstream_error(self, reason: UpstreamFault) -> None:
         """Count an exchange that the upstream broke."""
@@ -327,7 +323,7 @@ class Metrics:
 
     def overhead(self, stage: str, value_ns: int, times: int = 1) -> None:
         """Count time that a request or a token spent in the proxy."""
-        self._overhead.observe(value_ns, stage, times=times)
+        self._stages[stage].observe(value_ns, times)
 
     def loop_lag(self, value_ns: int) -> None:
         """Count how late the event loop was."""
@@ -354,10 +350,7 @@ class Metrics:
         return series
 
     def _make_series(self, api: Api, model: str, slo: str) -> _Series:
-        self._icl.child(model, slo)
         return _Series(
-            model=model,
-            slo=slo,
             requests={
                 (verdict, cause): self._requests.labels(api, model, slo, verdict, cause)
                 for verdict, cause in _CAUSES
@@ -367,20 +360,15 @@ class Metrics:
             output_tokens={v: self._output_tokens.labels(model, slo, v) for v in Verdict},
             input_tokens={v: self._input_tokens.labels(model, slo, v) for v in Verdict},
             cancels={p: self._cancels.labels(model, slo, p) for p in CancelPhase},
-            ttft=self._ttft.labels(model, slo),
-            itl=self._itl.labels(model, slo),
-            stall=self._stall.labels(model, slo),
-            duration=self._duration.labels(model, slo),
+            ttft=self._ttft.child(model, slo),
+            itl=self._itl.child(model, slo),
+            icl=self._icl.child(model, slo),
+            stall=self._stall.child(model, slo),
+            duration=self._duration.child(model, slo),
         )
 
     def _counter(self, name: str, documentation: str, labels: tuple[str, ...]) -> Counter:
         return Counter(name, documentation, labels, registry=self.registry)
-
-    def _histogram(
-        self, name: str, documentation: str, labels: tuple[str, ...], edges_ns: tuple[int, ...]
-    ) -> Histogram:
-        edges_s = [edge / 10**9 for edge in edges_ns]
-        return Histogram(name, documentation, labels, buckets=edges_s, registry=self.registry)
 
     def _bulk(
         self, name: str, documentation: str, labels: tuple[str, ...], edges_ns: tuple[int, ...]

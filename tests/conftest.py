@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import uvloop
@@ -19,16 +19,20 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop}
 
 
-def require_program(name: str) -> str:
-    """Return the path of a program that a test drives; without it the test is skipped.
+def skip_or_fail(message: str) -> NoReturn:
+    """Skip a test for want of a program.
 
     `GOODPUT_REQUIRE_SERVERS=1` turns the skip into a failure, so that a pipeline which is meant
     to have every program cannot pass without them.
     """
+    if os.environ.get("GOODPUT_REQUIRE_SERVERS") == "1":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def require_program(name: str) -> str:
+    """Return the path of a program that a test drives; without it the test is skipped."""
     path = shutil.which(name)
     if path is None:
-        message = f"{name} is not installed"
-        if os.environ.get("GOODPUT_REQUIRE_SERVERS") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        skip_or_fail(f"{name} is not installed")
     return path

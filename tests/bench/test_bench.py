@@ -12,7 +12,7 @@ from bench import process, report
 from bench.client import percentile
 from bench.load import STAMP_DIGITS, STAMP_PREFIX, Load, request_bytes
 from bench.measure import BenchError, Plan, Sample, Use, choose_cores, run_rounds
-from bench.peers import DIRECT, GOODPUT, NGINX, PEERS, PLAIN_AIOHTTP, Peer
+from bench.peers import DIRECT, GOODPUT, GOODPUT_COMPILED, NGINX, PEERS, PLAIN_AIOHTTP, Peer
 from bench.upstream import TOKEN_CHUNK_BYTES
 
 PLAN = Plan(
@@ -104,6 +104,19 @@ def test_budget_is_judged_by_must(goodput_us: float, verdicts: list[str]) -> Non
     checks = report.budget_checks(four_peers(goodput_us))
 
     assert [check.verdict for check in checks[:2]] == verdicts
+
+
+def test_the_compiled_build_is_judged_where_there_is_one() -> None:
+    """Both builds are rows; the budget is about the one that was built for speed."""
+    pure = four_peers(23.0)
+    assert report.judged_build(pure) == GOODPUT
+
+    for number, slow in enumerate((1.0, 2.0, 1.0)):
+        pure.by_peer.setdefault(GOODPUT_COMPILED, {})[number] = sample(
+            GOODPUT_COMPILED, number, 18.0 * slow
+        )
+    assert [check.verdict for check in report.budget_checks(pure)[:2]] == ["PASS", "PASS"]
+    assert "Budget, of goodput-proxy compiled:" in report.render({}, PLAN, pure, {})
 
 
 def test_a_missing_proxy_is_skipped_not_failed() -> None:

@@ -1,0 +1,42 @@
+"""The compiled build does what the sources say: their tests pass with it, too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import compiled
+from tests.conftest import skip_or_fail
+
+ROOT = Path(__file__).parent.parent
+# What is compiled, and all of it together between real sockets.
+TESTS = (
+    *("stream/test_reader.py", "test_heads.py", "test_relay.py", "test_tap.py"),
+    *("test_timeline.py", "test_upstream.py", "integration"),
+)
+IS_COMPILED = (
+    "from goodput_proxy import heads, relay, tap, timeline, upstream;"
+    "from goodput_proxy.stream import reader;"
+    "modules = heads, reader, relay, tap, timeline, upstream;"
+    "assert not any(m.__file__.endswith('.py') for m in modules)"
+)
+
+
+@pytest.mark.timeout(300)
+def test_the_compiled_build_passes_the_tests_of_its_sources() -> None:
+    """What is built with `GOODPUT_COMPILE=1` behaves as the pure build does."""
+    if why := compiled.missing():
+        skip_or_fail(why)
+    environment = {**os.environ, **compiled.environment(compiled.build())}
+    subprocess.run([sys.executable, "-c", IS_COMPILED], env=environment, check=True)
+    paths = [str(ROOT / "tests" / name) for name in TESTS]
+    command = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", *paths]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stdout[-5000:]
