@@ -26,6 +26,8 @@ def missing() -> str | None:
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     if not shutil.which(compiler):
         return f"no C compiler {compiler} here"
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        return "no headers of Python here"
     for module in ("hatchling", "mypyc", "setuptools"):
         if importlib.util.find_spec(module) is None:
             return f"no Python module {module} here"

@@ -9,7 +9,7 @@ said anything unasked.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from .faults import UpstreamFault
 from .record import End
@@ -125,20 +125,21 @@ class UpstreamPool:
     async def _open(self) -> UpstreamConnection:
         upstream, loop = self._upstream, self._loop
         if upstream.path:
-            _, connection = await loop.create_unix_connection(self._make, upstream.path)
+            _, protocol = await loop.create_unix_connection(self._make, upstream.path)
         else:
-            _, connection = await loop.create_connection(
+            _, protocol = await loop.create_connection(
                 self._make, upstream.host, upstream.port, ssl=self._tls
             )
-        return connection
+        return cast("UpstreamConnection", protocol)
 
-    def _make(self) -> UpstreamConnection:
-        return UpstreamConnection(
+    def _make(self) -> asyncio.Protocol:
+        connection = UpstreamConnection(
             self._loop,
             self._count_failure,
             max_head_bytes=self._max_head_bytes,
             idle_s=self._idle_s,
         )
+        return cast("asyncio.Protocol", connection)
 
     def _close_expired(self) -> None:
         self._sweep = None

@@ -8,7 +8,6 @@ an answer that ended and one that broke off.
 
 from __future__ import annotations
 
-import asyncio
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -19,6 +18,7 @@ from .heads import Headers, find_header
 from .record import End
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
 
@@ -59,8 +59,11 @@ class Sink(Protocol):
         """Take an end that is not clean."""
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection:
     """One connection to the inference server.
+
+    It is an `asyncio.Protocol` in all but name: below a class of Python, compiled attributes would
+    be no faster than interpreted ones.
 
     Args:
         loop: the running event loop.
@@ -237,6 +240,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._finish(sink)
         elif broken:
             self._fail(sink, End.CUT, UpstreamFault.PROTOCOL)
+
+    def eof_received(self) -> None:
+        """Let the transport close itself: a server that has said all of it is of no more use."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the exchange: cleanly if closing was its framing."""

@@ -13,10 +13,12 @@ from bench import compiled
 from tests.conftest import skip_or_fail
 
 ROOT = Path(__file__).parent.parent
-# What is compiled, and all of it together between real sockets.
+# What is compiled, then all of it together between real sockets, the slow ones left out.
 TESTS = (
     *("stream/test_reader.py", "test_heads.py", "test_relay.py", "test_tap.py"),
-    *("test_timeline.py", "test_upstream.py", "integration"),
+    *("test_timeline.py", "test_upstream.py", "integration/test_counts.py"),
+    *("integration/test_failures.py", "integration/test_flow.py", "integration/test_leaving.py"),
+    *("integration/test_requests.py", "integration/test_responses.py"),
 )
 IS_COMPILED = (
     "from goodput_proxy import heads, relay, tap, timeline, upstream;"
