@@ -16,10 +16,8 @@ Only text messages are read; of what a client sends, only their names.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
-
-import msgspec
 
 from .classify import UNKNOWN_MODEL, Passthrough, as_model
 from .faults import MeterFault
@@ -27,11 +25,10 @@ from .guard import Guarded
 from .heads import Headers, find_header
 from .record import End
 from .slo import judge
-from .stream.decoding import UNREADABLE
 from .stream.endpoints import Api
 from .stream.events import FinishEvent, TokenEvent
 from .stream.inflate import Undecodable
-from .stream.output import last_string
+from .stream.session import read_name
 from .stream.typed import TypedDialect
 from .stream.websocket import MessageReader, read_extensions
 from .timeline import Timeline
@@ -60,19 +57,6 @@ _LAST = frozenset(
 )
 # A client's message is known by its name, which stands at its beginning.
 _CLIENT_RECORD_BYTES = 1024
-
-
-class _Session(msgspec.Struct, gc=False):
-    model: Any = None
-
-
-class _Message(msgspec.Struct, gc=False):
-    type: Any = None
-    model: Any = None  # vLLM's `session.update`
-    session: _Session | None = None
-
-
-_decode = msgspec.json.Decoder(_Message).decode
 
 
 class RealtimeMeter(Guarded):
@@ -153,21 +137,10 @@ class RealtimeMeter(Guarded):
             self._give_up()
             return
         for record in records:
-            take(record, self._name(record), now_ns)
-
-    def _name(self, record: Record) -> str:
-        """Return the type of a message, and note the model where it names one."""
-        if record.data is None:
-            return last_string(record.head, b"type")
-        try:
-            message = _decode(record.data)
-        except UNREADABLE:
-            return ""
-        name = message.type if isinstance(message.type, str) else ""
-        if name.startswith("session.") and self._model == UNKNOWN_MODEL:
-            named = message.session.model if message.session is not None else message.model
-            self._model = as_model(named) or UNKNOWN_MODEL
-        return name
+            name, model = read_name(record)
+            if self._model == UNKNOWN_MODEL:
+                self._model = as_model(model) or UNKNOWN_MODEL
+            take(record, name, now_ns)
 
     def _hear(self, record: Record, name: str, now_ns: int) -> None:
         del record

@@ -128,11 +128,6 @@ class Tap(Guarded):
         self._status = status
         self._guard(self._choose_reader, content_type, content_encoding)
 
-    def feed(self, data: bytes, now_ns: int) -> bool:
-        """Take body bytes that were read at `now_ns`; return whether it is time for `digest`."""
-        self._last_byte_ns = now_ns
-        return self._guard(self._take, data, now_ns)
-
     def digest(self) -> bool:
         """Look at the oldest of what is held; return whether that was all."""
         self._guard(self._read_response)
@@ -186,7 +181,12 @@ class Tap(Guarded):
             self._skip(MeterFault.CONTENT_TYPE)
 
     def _take(self, data: bytes, now_ns: int) -> bool:
-        """Compare a read with the template at once; hold what does not match for later."""
+        """Compare a read with the template at once; hold what does not match for later.
+
+        Returns:
+            Whether it is time for `digest`.
+        """
+        self._last_byte_ns = now_ns
         stream = self._plain
         if stream is not None and not self._reads and stream.matches(data):
             self._run_ns.append(now_ns)

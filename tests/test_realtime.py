@@ -252,7 +252,7 @@ def test_what_is_no_websocket_is_not_measured() -> None:
     assert connection.counts("goodput_passthrough_requests_total") == {("unmeasured",): 1.0}
 
 
-@pytest.mark.parametrize("name", ["_agree", "_hear", "_answer", "_close", "_cut", "_name"])
+@pytest.mark.parametrize("name", ["_agree", "_hear", "_answer", "_close", "_cut", "_read"])
 def test_a_defect_of_the_meter_stays_in_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Whatever breaks is counted, and nobody else hears of it."""
 

@@ -16,7 +16,10 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 # What runs for every token. Modules whose classes are msgspec structs stay as they are: mypyc
 # drops the arguments of a class statement, and they are C already.
-MODULES = ("stream/reader", "timeline", "tap", "heads", "relay", "upstream")
+MODULES = (
+    *("stream/strings", "stream/sse", "stream/lines", "stream/template", "stream/reader"),
+    *("timeline", "heads", "guard", "tap", "realtime", "tunnel", "relay", "upstream"),
+)
 
 # Types only: of no use to the compiler are the plugins and checks of pyproject.toml.
 _MYPY_OPTIONS = ("--config-file=", "--python-version=3.11", "--follow-imports=silent")
