@@ -11,7 +11,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 from itertools import count
-from time import perf_counter_ns
+from time import thread_time_ns
 from typing import TYPE_CHECKING
 
 from goodput_proxy.classify import Route, classify
@@ -203,9 +203,9 @@ def measure_us(form: Format) -> float:
         tap.ask(b'{"model":"m","stream":true}')
         tap.begin(200, form.media_type, "")
         _feed(tap, reads[: RECORDS // 2])
-        begin_ns = perf_counter_ns()
+        begin_ns = thread_time_ns()  # not the clock on the wall: others may run, too
         _feed(tap, reads[RECORDS // 2 :])
-        costs_us.append((perf_counter_ns() - begin_ns) / (RECORDS // 2) / 1000)
+        costs_us.append((thread_time_ns() - begin_ns) / (RECORDS // 2) / 1000)
     return statistics.median(costs_us)
 
 

@@ -25,6 +25,7 @@ from .events import CounterEvent, EndsAtCloseEvent, Event, TokenEvent, UsageEven
 # No template is made of longer records, so that what matches stays below any cap on records.
 MAX_TEMPLATE_BYTES = 4 * 1024
 _MAX_TEXT_BYTES = 1024
+_MAX_NUMBER_BYTES = 32  # a float that Python spells in full has up to 24
 _MAX_HOLES = 12
 
 # A JSON string or number (RFC 8259, sections 6 and 7).
@@ -80,20 +81,20 @@ class Template:
         for kind, piece in self._holes:
             if kind == _TEXT:
                 end = data.find(b'"', at)
-                if not at < end <= at + _MAX_TEXT_BYTES or not _is_plain(data[at:end]):
+                if not at < end <= at + _MAX_TEXT_BYTES or not data.startswith(piece, end):
+                    return False
+                text = data[at:end]
+                if text.translate(_PLAIN_ASCII) != text and not _is_plain(text):
                     return False
             else:
-                number = _NUMBER.match(data, at)
-                if number is None:
+                end = data.find(piece, at, at + _MAX_NUMBER_BYTES + len(piece))
+                digits = data[at:end] if end >= 0 else b""
+                if not _is_number(digits):
                     return False
-                end = number.end()
                 if kind == _COUNTER:
-                    digits = data[at:end]
-                    if not digits.isdigit() or len(digits) > 15 or int(digits) <= count:
+                    if not digits.isdigit() or int(digits) <= count:
                         return False
                     count = int(digits)
-            if not data.startswith(piece, end):
-                return False
             at = end + len(piece)
         if at != len(data):
             return False
@@ -211,10 +212,15 @@ def _restate(event: Event, count: int) -> Event:
     return event
 
 
+def _is_number(digits: bytes) -> bool:
+    """Return whether this is a JSON number."""
+    if digits.isdigit():  # as most are
+        return len(digits) == 1 or not digits.startswith(b"0")
+    return _NUMBER.fullmatch(digits) is not None
+
+
 def _is_plain(text: bytes) -> bool:
     """Return whether this may stand in a JSON string as it is."""
-    if text.translate(_PLAIN_ASCII) == text:
-        return True
     if _NOT_PLAIN.search(text):
         return False
     try:
