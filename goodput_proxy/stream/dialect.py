@@ -8,6 +8,7 @@ repeated answers never become Python objects.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
 from goodput_proxy.faults import MeterFault
@@ -32,7 +33,7 @@ class Dialect(Protocol):
         """Return what an answer that is not streamed says."""
 
 
-class JsonDialect:
+class JsonDialect(ABC):
     """A dialect whose records are JSON objects, perhaps with `[DONE]` behind them."""
 
     __slots__ = ()
@@ -55,13 +56,13 @@ class JsonDialect:
         """Return what an answer that is not streamed says; never raises."""
         return read_answer(body)
 
+    @abstractmethod
     def _read(self, data: bytes, event: bytes) -> list[Event]:
         """Return what a record says.
 
         Raises:
             UNREADABLE: when it is not JSON, or not of the shape that this dialect expects.
         """
-        raise NotImplementedError
 
     def _read_oversize(self, record: Record) -> list[Event]:
         """Return what the two ends of a record say that was too large to be kept."""

@@ -21,6 +21,7 @@ from goodput_proxy.stream.events import (
     UsageEvent,
 )
 from goodput_proxy.stream.framing import Record
+from tests.stream.records import LONG, oversize
 
 
 def read(*payloads: Any, dialect: ChoicesDialect | None = None) -> list[Event]:
@@ -218,11 +219,43 @@ def test_unreadable_records(data: bytes, reason: MeterFault) -> None:
     assert [UnclassifiedEvent(reason)] == read(data)
 
 
-def test_oversize_records() -> None:
-    """A record that framing gave up is reported as such."""
-    assert [UnclassifiedEvent(MeterFault.OVERSIZE_RECORD)] == ChoicesDialect().read(
-        Record(None, oversize=True)
-    )
+UNREAD = UnclassifiedEvent(MeterFault.OVERSIZE_RECORD)
+
+
+@pytest.mark.parametrize(
+    ("payload", "events"),
+    [
+        (chunk({"content": LONG}), [TokenEvent()]),
+        (
+            chunk({"content": LONG}, 2, finish_reason="stop"),
+            [TokenEvent(2), FinishEvent(2, "stop")],
+        ),
+        (
+            chunk({"tool_calls": [{"index": 3, "function": {"name": "f", "x": LONG}}]}),
+            [TokenEvent()],
+        ),
+        (
+            {"choices": [{"delta": {"tool_calls": [{"index": 3, "x": LONG}]}, "index": 1}]},
+            [TokenEvent()],
+        ),
+        (
+            {**chunk({"content": LONG}), "usage": {"prompt_tokens": 9, "completion_tokens": 4}},
+            [CounterEvent(0, 4, 9), TokenEvent()],
+        ),
+        ({**chunk({"content": ""}), "prompt_token_ids": [7] * 3000}, []),
+        ({**chunk({}), "error": {"message": LONG}}, []),
+    ],
+)
+def test_oversize_records(payload: Any, events: list[Event]) -> None:
+    """A record that framing gave up is reported as such, and read at its ends."""
+    assert ChoicesDialect().read(oversize(payload)) == [UNREAD, *events]
+
+
+def test_an_oversize_echo_is_no_token() -> None:
+    """When no output was asked for, a long text is the prompt."""
+    record = oversize({"choices": [{"index": 0, "text": LONG}]})
+
+    assert ChoicesDialect(generates=False).read(record) == [UNREAD]
 
 
 def test_echo_of_a_request_without_output() -> None:
@@ -259,6 +292,7 @@ def test_echo_record_of_chat() -> None:
         ({"choices": [{"message": {"role": "assistant", "content": None}}]}, []),
         ({"error": {"type": "T"}}, [ErrorEvent("T")]),
         ([], []),
+        ([{"choices": [{"text": "hi"}]}], [TokenEvent()]),
         ("x", [UnclassifiedEvent(MeterFault.UNEXPECTED_SHAPE)]),
     ],
 )
