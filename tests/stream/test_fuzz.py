@@ -230,9 +230,8 @@ def test_no_cut_changes_what_is_said(changed: tuple[str, bytes], cap: int, cuts:
     name, body = changed
     endpoint = find_endpoint(load_case(name).path)
     assert endpoint is not None
-    make: MakeFramer = {"sse": SseFramer, "ndjson": LineFramer}.get(
-        name.rpartition(".")[2], ArrayFramer
-    )
+    framers: dict[str, MakeFramer] = {"sse": SseFramer, "ndjson": LineFramer}
+    make = framers.get(name.rpartition(".")[2], ArrayFramer)
     whole = say(endpoint.dialect(), frame(make, cap, [body]))
     reads = cut(body, (c for c in cuts if c < len(body)))
     reader = StreamReader(make(cap), endpoint.dialect())
