@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from goodput_proxy.stream.array import ArrayFramer
@@ -60,3 +62,26 @@ def test_no_read_is_ever_taken_for_a_record() -> None:
     framer.feed(b'[{"a":1}')
 
     assert not framer.idle
+
+
+class Watched(bytes):
+    """Bytes that know how many of them have been copied."""
+
+    copied = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        if isinstance(key, slice):
+            self.copied += len(found)
+        return found
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" + b"{" * 9999 + b"}" * 9999, b"{" + b"{}" * 9999, b"{}" * 9999]
+)
+def test_each_byte_is_copied_once(body: bytes) -> None:
+    """However objects are nested, the work is linear in the bytes."""
+    watched = Watched(body)
+    ArrayFramer().feed(watched)
+
+    assert watched.copied <= len(body)
