@@ -119,7 +119,10 @@ class Timeline:
             case TokenEvent():
                 self._add_tokens(event, [now_ns])
             case FinishEvent():
-                self._choice(event.choice).finish = event.reason
+                choice = self._choice(event.choice)
+                # Some servers use an index again, and the second answer does not undo a failure.
+                if choice.finish not in _GAVE_UP:
+                    choice.finish = event.reason
             case CounterEvent():
                 self._choice(event.choice).counter = event
                 if event.input_tokens is not None:

@@ -231,6 +231,13 @@ def test_outcomes(
     assert outcome is measure(*events, **keywords).outcome  # type: ignore[arg-type]
 
 
+def test_a_failed_choice_stays_failed() -> None:
+    """Where answers share an index, the end of one does not hide that another gave up."""
+    for reasons in (("abort", "stop"), ("stop", "abort")):
+        ends = [(2, FinishEvent(0, reason)) for reason in reasons]
+        assert measure((1, TokenEvent()), *ends).outcome is Outcome.STREAM_ERROR
+
+
 @pytest.mark.parametrize(
     ("phase", "status", "events"),
     [

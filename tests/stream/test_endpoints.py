@@ -7,7 +7,7 @@ import pytest
 from goodput_proxy.stream.candidates import CandidatesDialect
 from goodput_proxy.stream.choices import ChoicesDialect
 from goodput_proxy.stream.detect import DetectingDialect
-from goodput_proxy.stream.endpoints import ENDPOINTS, Api, Streams, find_endpoint
+from goodput_proxy.stream.endpoints import ENDPOINTS, Api, Streams, find_endpoint, is_realtime
 from goodput_proxy.stream.llamacpp import LlamaCppDialect
 from goodput_proxy.stream.ollama import OllamaDialect
 from goodput_proxy.stream.tensors import TensorsDialect
@@ -113,6 +113,15 @@ def test_some_paths_name_the_model(path: str, model: str) -> None:
 
     assert found is not None
     assert found["model"] == model
+
+
+@pytest.mark.parametrize(
+    ("path", "realtime"),
+    [("/v1/realtime", True), ("/openai/v1/realtime", True), ("/v1/realtime/sessions", False)],
+)
+def test_realtime_is_known_by_its_path(path: str, realtime: bool) -> None:  # noqa: FBT001
+    """A WebSocket there carries inference."""
+    assert is_realtime(path) is realtime
 
 
 def test_no_row_is_hidden_by_another() -> None:
