@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goodput_proxy.stream.framing import MAX_RECORD_BYTES, TAIL_BYTES, Record
+from goodput_proxy.stream.framing import HEAD_BYTES, MAX_RECORD_BYTES, TAIL_BYTES, Record
 from goodput_proxy.stream.sse import SseFramer
 
 DATA_A_B = [Record(b"a"), Record(b"b")]
@@ -68,6 +68,29 @@ def test_any_split_gives_the_same_records(
     reads = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
 
     assert frame(body) == frame(*reads)
+
+
+def test_a_read_of_nothing_changes_nothing() -> None:
+    """A line end that is cut in two is one, also with an empty read in between."""
+    assert frame(b"data: a\r", b"", b"\ndata: b\r", b"", b"\n\r\n") == [Record(b"a\nb")]
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000, 100_000])
+def test_an_oversize_record_keeps_its_name_and_its_ends(step: int) -> None:
+    """The head is the payload's beginning without its field, the tail the block's end."""
+    payload = b'{"type":"x",' + bytes(range(32, 127)) * 100 + b'"end":1}'
+    body = b"\xef\xbb\xbfid: 7\nevent: x\ndata: " + payload + b"\n\n"
+
+    (record,) = frame(*(body[i : i + step] for i in range(0, len(body), step)), cap=5000)
+    assert (record.event, record.data, record.oversize) == (b"x", None, True)
+    assert 900 < len(record.head) <= HEAD_BYTES
+    assert payload.startswith(record.head)
+    assert payload[-TAIL_BYTES:] == record.tail
+
+
+def test_an_oversize_comment_has_no_ends() -> None:
+    """What is no field says nothing."""
+    assert frame(b": " + b"x" * 200 + b"\n\n", cap=100) == [Record(None, oversize=True)]
 
 
 @pytest.mark.parametrize("step", [1, 7, 64, 10_000])
