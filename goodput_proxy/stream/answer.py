@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from .decoding import UNREADABLE, as_count, failure, finish, unreadable
+from .decoding import UNREADABLE, as_count, failure, finish, repair, unreadable
 from .events import CounterEvent, Event, TokenEvent, TokenSource, UsageEvent
 from .output import has_text
 from .usage import read_usage
@@ -85,6 +85,9 @@ def read_answer(body: bytes, *, generates: bool = True) -> list[Event]:
             for event in _read(answer, index, generates=generates)
         ]
     except UNREADABLE as exc:
+        repaired = repair(body)
+        if repaired is not None:
+            return read_answer(repaired, generates=generates)
         return [unreadable(body, b"", exc)]
 
 

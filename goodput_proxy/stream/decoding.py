@@ -23,8 +23,18 @@ MAX_CHOICES = 32
 _MAX_REASON_CHARS = 64
 _MAX_COUNT = 10**15 - 1  # of tokens; a larger number is none of theirs
 
+# Python's writer lets these through, which are no JSON: log probabilities of tokens that a grammar
+# forbids. Inside a text it does no harm to exchange them.
+_NOT_A_NUMBER = re.compile(rb"(?<=[\[:,\s])(?:-?Infinity|NaN)\b")
+
 # transformers serve does not escape the message inside its error records.
 _ERROR_HEAD = re.compile(rb"""\s*\{\s*"error"\s*:(?!\s*null\b)""")
+
+
+def repair(data: bytes) -> bytes | None:
+    """Return JSON in which numbers that are none are null, None when it has none of them."""
+    repaired, found = _NOT_A_NUMBER.subn(b"null", data)
+    return repaired if found else None
 
 
 def is_error(data: bytes, event: bytes) -> bool:

@@ -15,8 +15,9 @@ import msgspec
 from .answer import read_answer
 from .candidates import CandidatesDialect
 from .choices import ChoicesDialect
-from .decoding import UNREADABLE, failure
+from .decoding import UNREADABLE, failure, repair
 from .dialect import DONE, JsonDialect
+from .framing import Record
 from .generate import GenerateDialect
 from .llamacpp import LlamaCppDialect
 from .ollama import OllamaDialect
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from .dialect import Dialect
     from .events import Event
-    from .framing import Record
 
 # Keys that only one family has at the top of its records, most telling first. A value may be
 # null, but the key must be there.
@@ -103,6 +103,9 @@ def _choose(record: Record) -> Dialect | None:
     try:
         return _choose_by_keys(_decode_keys(data))
     except UNREADABLE:
+        repaired = repair(data)
+        if repaired is not None:
+            return _choose(Record(repaired, record.event))
         return None if data.lstrip()[:1] in {b"{", b"["} else PlainDialect()
 
 

@@ -9,16 +9,14 @@ repeated answers never become Python objects.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from goodput_proxy.faults import MeterFault
 
 from .answer import read_answer
-from .decoding import UNREADABLE, is_error, unreadable
+from .decoding import UNREADABLE, is_error, repair, unreadable
 from .events import ErrorEvent, Event, TerminatorEvent, UnclassifiedEvent
-
-if TYPE_CHECKING:
-    from .framing import Record
+from .framing import Record
 
 DONE = b"[DONE]"
 
@@ -50,6 +48,9 @@ class JsonDialect(ABC):
         try:
             return self._read(data, record.event)
         except UNREADABLE as exc:
+            repaired = repair(data)
+            if repaired is not None:
+                return self.read(Record(repaired, record.event))
             return [unreadable(data, record.event, exc)]
 
     def read_unary(self, body: bytes) -> list[Event]:

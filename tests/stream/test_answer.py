@@ -242,6 +242,11 @@ def test_other_types_say_nothing(body: Any) -> None:
     assert [e for e in said(body) if e != UsageEvent(None, None, TokenSource.EVAL_COUNT)] == []
 
 
+def test_numbers_that_are_none() -> None:
+    """Python's JSON has words for them."""
+    assert said({"text": "x", "logprobs": [float("-inf"), float("nan")]}) == [TokenEvent()]
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

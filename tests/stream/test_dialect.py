@@ -129,6 +129,23 @@ def test_what_is_not_json(make: Make, data: bytes) -> None:
     assert says(make, Record(data)) == [UnclassifiedEvent(MeterFault.BAD_JSON)]
 
 
+@pytest.mark.parametrize(
+    ("make", "record"),
+    [
+        (ChoicesDialect, {"choices": [{"delta": {"content": "x"}, "top": [float("-inf")]}]}),
+        (TypedDialect, {"type": "response.output_text.delta", "delta": "x", "p": float("nan")}),
+        (DetectingDialect, {"text": "x", "logprobs": [0, float("inf")]}),
+        (OllamaDialect, {"response": "x : NaN", "p": float("nan")}),
+    ],
+)
+def test_numbers_that_are_none(make: Make, record: object) -> None:
+    """Python's JSON has words for them; a forbidden token's probability costs no record."""
+    data = json.dumps(record).encode()
+
+    assert says(make, Record(data)) == [TokenEvent()]
+    assert says(make, Record(data[:-1])) == [UnclassifiedEvent(MeterFault.BAD_JSON)]
+
+
 @pytest.mark.parametrize("make", [d for d in JSON_DIALECTS if d is not DetectingDialect])
 @pytest.mark.parametrize("data", [b'"text"', b"7", b"null", b"true"])
 def test_json_of_another_shape(make: Make, data: bytes) -> None:
