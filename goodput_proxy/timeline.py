@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from .faults import MeterFault
 from .record import CancelPhase, End, Gaps, Outcome, RequestRecord
 from .stream.events import (
+    MAX_CHOICES,
     CounterEvent,
     EndsAtCloseEvent,
     ErrorEvent,
@@ -206,9 +207,10 @@ class Timeline:
         )
 
     def _choice(self, index: int) -> _Choice:
-        choice = self._choices.get(index)
+        place = index % MAX_CHOICES
+        choice = self._choices.get(place)
         if choice is None:
-            choice = self._choices[index] = _Choice()
+            choice = self._choices[place] = _Choice()
         return choice
 
     def _add_tokens(self, event: TokenEvent, times_ns: list[int]) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from goodput_proxy.faults import MeterFault
 from goodput_proxy.record import CancelPhase, End, Gaps, Outcome, RequestRecord
 from goodput_proxy.stream.events import (
+    MAX_CHOICES,
     CounterEvent,
     ErrorEvent,
     Event,
@@ -229,6 +230,20 @@ def test_outcomes(
 ) -> None:
     """Each way in which a request can end has one outcome."""
     assert outcome is measure(*events, **keywords).outcome  # type: ignore[arg-type]
+
+
+def test_choices_are_few_whatever_a_server_invents() -> None:
+    """What is kept per choice does not grow with the indices; all of them must still end."""
+    events = [(1, TokenEvent(i)) for i in range(1000)]
+    timeline = Timeline(T0_NS, EDGES_NS)
+    for at_ns, event in events:
+        timeline.add(event, at_ns)
+
+    assert len(timeline._choices) == MAX_CHOICES
+    ends = [(2, FinishEvent(i, "stop")) for i in range(1000)]
+    assert measure(*events, *ends).output_tokens == 1000
+    assert measure(*events, *ends).outcome is Outcome.OK
+    assert measure(*events, *ends[: MAX_CHOICES - 1]).outcome is Outcome.TRUNCATED
 
 
 def test_a_failed_choice_stays_failed() -> None:

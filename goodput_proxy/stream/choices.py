@@ -20,7 +20,7 @@ import msgspec
 from .answer import read_answer
 from .decoding import as_choice, as_count, failure, finish
 from .dialect import JsonDialect
-from .events import CounterEvent, Event, TokenEvent, TokenSource, UsageEvent
+from .events import MAX_CHOICES, CounterEvent, Event, TokenEvent, TokenSource, UsageEvent
 from .output import has_text, last_number, last_string, shows_text
 
 if TYPE_CHECKING:
@@ -141,16 +141,16 @@ class ChoicesDialect(JsonDialect):
         A usage that is first seen on the finish record is a total, not a step (TGI,
         transformers): it proves nothing about this record.
         """
-        before = self._counters.get(index)
-        self._counters[index] = output_tokens
+        before = self._counters.get(index % MAX_CHOICES)
+        self._counters[index % MAX_CHOICES] = output_tokens
         if before is None:
             return output_tokens > 0 and not finish_reason
         return output_tokens > before
 
     def _token(self, choice: _Choice, index: int, *, moved: bool) -> TokenEvent | None:
         visible = bool(choice.text) or has_text(choice.delta)
-        if visible and self._echo_record and index not in self._echoed:
-            self._echoed.add(index)
+        if visible and self._echo_record and index % MAX_CHOICES not in self._echoed:
+            self._echoed.add(index % MAX_CHOICES)
             return None
         if choice.token_ids is None and choice.logprobs is None:
             if not (visible or moved):

@@ -17,9 +17,7 @@ from .events import ErrorEvent, Event, FinishEvent, UnclassifiedEvent
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-# What is remembered per choice must not grow with what a server invents: of a response with more
-# choices some are timed as if they were one.
-MAX_CHOICES = 32
+_MAX_INDEX = 10**6  # of choices: a longer number would be kept with its event
 _MAX_REASON_CHARS = 64
 _MAX_COUNT = 10**15 - 1  # of tokens; a larger number is none of theirs
 
@@ -75,7 +73,7 @@ def finish(choice: int, reason: str) -> FinishEvent:
 
 def as_choice(index: int | None) -> int:
     """Return the choice that an index names; without one there is only one choice."""
-    return index % MAX_CHOICES if index else 0
+    return index % _MAX_INDEX if index else 0
 
 
 def as_count(value: Any) -> int | None:

@@ -15,6 +15,10 @@ import msgspec
 
 from goodput_proxy.faults import MeterFault
 
+# What is remembered per choice must not grow with what a server invents: of a response with more
+# choices some are remembered as if they were one.
+MAX_CHOICES = 32
+
 
 class TokenSource(StrEnum):
     """Where n comes from; the value is the label `source`.

@@ -16,9 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .decoding import MAX_CHOICES, as_choice, as_count, failure, finish
+from .decoding import as_choice, as_count, failure, finish
 from .dialect import JsonDialect
-from .events import CounterEvent, EndsAtCloseEvent, Event, TokenEvent, TokenSource
+from .events import (
+    MAX_CHOICES,
+    CounterEvent,
+    EndsAtCloseEvent,
+    Event,
+    TokenEvent,
+    TokenSource,
+)
 from .output import last_number
 
 if TYPE_CHECKING:
@@ -137,9 +144,10 @@ class GenerateDialect(JsonDialect):
         return events
 
     def _progress(self, index: int) -> _Progress:
-        progress = self._choices.get(index)
+        place = index % MAX_CHOICES
+        progress = self._choices.get(place)
         if progress is None:
-            progress = self._choices[index] = _Progress()
+            progress = self._choices[place] = _Progress()
         return progress
 
 

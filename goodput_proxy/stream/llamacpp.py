@@ -13,7 +13,7 @@ import msgspec
 
 from .decoding import as_choice, as_count, failure, finish
 from .dialect import JsonDialect
-from .events import CounterEvent, Event, TokenEvent, TokenSource
+from .events import MAX_CHOICES, CounterEvent, Event, TokenEvent, TokenSource
 from .output import first_number, last_string, shows_text
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class LlamaCppDialect(JsonDialect):
         moved = False
         total, inputs = as_count(chunk.tokens_predicted), as_count(chunk.tokens_evaluated)
         if total is not None:
-            moved = total > self._predicted.get(index, 0)
-            self._predicted[index] = total
+            moved = total > self._predicted.get(index % MAX_CHOICES, 0)
+            self._predicted[index % MAX_CHOICES] = total
             events.append(CounterEvent(index, total, inputs, TokenSource.TOKENS_PREDICTED))
         if chunk.content or moved:
             events.append(TokenEvent(index, hidden=chunk.stop and not chunk.content))
@@ -66,7 +66,7 @@ class LlamaCppDialect(JsonDialect):
         events: list[Event] = []
         total = first_number(record.head, b"tokens_predicted")
         if total is not None:
-            self._predicted[index] = total
+            self._predicted[index % MAX_CHOICES] = total
             inputs = first_number(record.head, b"tokens_evaluated")
             events.append(CounterEvent(index, total, inputs, TokenSource.TOKENS_PREDICTED))
         if shows_text(record.head):

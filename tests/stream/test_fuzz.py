@@ -277,6 +277,17 @@ def test_the_reader_says_what_its_records_say(
     assert [e for read in reads for e in reader.read(read)] + reader.finish() == whole
 
 
+@pytest.mark.parametrize("indices", [(0, 1, 0), (2, 34, 0), (0, 32, 64, 5), (2, 2, 34, 2)])
+def test_the_reader_tells_choices_apart(indices: tuple[int, ...]) -> None:
+    """Also those of which the same is remembered."""
+    record = b'data: {"choices":[{"index":%d,"delta":{"content":"a"}}]}\n\n'
+    reader = StreamReader(SseFramer(), ChoicesDialect())
+
+    assert [e for i in indices * 3 for e in reader.read(record % i)] == [
+        TokenEvent(i) for i in indices * 3
+    ]
+
+
 def test_the_corpus_is_not_silent() -> None:
     """The bodies that are changed above say something as they are."""
     for name, records in corpus().items():
