@@ -299,3 +299,15 @@ def test_echo_record_of_chat() -> None:
 def test_unary_answers(body: Any, events: list[Event]) -> None:
     """An answer in one piece gives its totals, its text and its finish."""
     assert events == ChoicesDialect().read_unary(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("count", [-1, "7", None, 1.5, 10**30])
+def test_counts_that_are_none(count: Any) -> None:
+    """What cannot be a number of tokens was not said, and hides no text."""
+    usage = {"completion_tokens": count, "prompt_tokens": count}
+    timings = {"predicted_n": count}
+
+    assert read({**chunk({"content": "x"}), "usage": usage}) == [TokenEvent()]
+    assert read({"choices": [], "usage": usage, "timings": timings}) == [
+        *(UsageEvent(None), UsageEvent(None, None, TokenSource.TIMINGS)),
+    ]
