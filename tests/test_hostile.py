@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from goodput_proxy.record import End
 from goodput_proxy.stream.array import ArrayFramer
 from goodput_proxy.stream.framing import MAX_RECORD_BYTES, Record
 from goodput_proxy.stream.lines import LineFramer
 from goodput_proxy.stream.sse import SseFramer
-from goodput_proxy.timeline import End
 from tests.sizes import size_of
 from tests.test_tap import DONE, SSE, STOP, TOKEN, Meter
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from goodput_proxy.record import End
 from goodput_proxy.stream.array import ArrayFramer
 from goodput_proxy.stream.candidates import CandidatesDialect
 from goodput_proxy.stream.choices import ChoicesDialect
@@ -28,7 +29,7 @@ from goodput_proxy.stream.sse import SseFramer
 from goodput_proxy.stream.tensors import TensorsDialect
 from goodput_proxy.stream.tgi import TgiDialect
 from goodput_proxy.stream.typed import TypedDialect
-from goodput_proxy.timeline import End, Timeline
+from goodput_proxy.timeline import Timeline
 from tests.sizes import size_of
 from tests.streams import CASES, cut, load_case
 
