@@ -78,12 +78,18 @@ def data(value: Any) -> bytes:
 
 def typed(value: dict[str, Any]) -> bytes:
     """Return a record that names its event."""
-    return b"event: " + value["type"].encode() + b"\n" + data(value)
+    return b"event: %b\n" % str(value["type"]).encode() + data(value)
 
 
 def compact(value: Any) -> bytes:
     """Return JSON without spaces and with its text as it is."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+async def collect(stream: AsyncIterator[T], into: list[T]) -> None:
+    """Read a stream to its end or its error, and keep what came before it."""
+    async for each in stream:
+        into.append(each)  # noqa: PERF401 -- a comprehension would keep nothing
 
 
 @dataclass
@@ -153,7 +159,8 @@ class Cable:
         """Listen for clients; return the address for them."""
         self._proxy_port = proxy_port
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return "http://127.0.0.1:%d" % self._server.sockets[0].getsockname()[1]
+        port = self._server.sockets[0].getsockname()[1]
+        return f"http://127.0.0.1:{port}"
 
     async def until_received(self, piece: bytes) -> None:
         """Wait until the next piece has been carried to the client; whoever left needs none."""

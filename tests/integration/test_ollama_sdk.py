@@ -14,6 +14,7 @@ from tests.integration.scripted import (
     Close,
     Counted,
     Script,
+    collect,
     compact,
     judged,
     lines,
@@ -25,6 +26,7 @@ from tests.integration.scripted import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from tests.integration.conftest import StartProxy
     from tests.integration.scripted import Stage
 
 MESSAGES = [{"role": "user", "content": "How warm is it in Århus?"}]
@@ -36,7 +38,7 @@ TOOL = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
     },
 }
-COUNTS = {
+COUNTS: dict[str, Any] = {
     "total_duration": 912345678,
     "load_duration": 12345678,
     "prompt_eval_count": 26,
@@ -61,7 +63,7 @@ def chat(content: str = "", **more: Any) -> dict[str, Any]:
     return record(message={"role": "assistant", "content": content, **more})
 
 
-def chat_end(reason: str = "stop", content: str = "", **counts: int) -> dict[str, Any]:
+def chat_end(reason: str = "stop", content: str = "", **counts: Any) -> dict[str, Any]:
     """Return the last record of a chat."""
     said = {"role": "assistant", "content": content}
     return record(message=said, done_reason=reason, done=True, **counts)
@@ -177,7 +179,7 @@ async def test_generate_stream() -> None:
         assert await stage.counted() == judged(
             "ollama", output=14, prompt=26, source="eval_count", records=3
         )
-    assert "".join(each.response for each in said) == "21 °C"
+    assert "".join(each.response or "" for each in said) == "21 °C"
     assert said[0].thinking == "Hm."
     assert said[-1].context == [1, 2, 3]
 
@@ -194,11 +196,8 @@ async def test_generate() -> None:
 
 
 @pytest.mark.parametrize("path", [b"/api/chat", b"/api/generate"])
-async def test_streamed_by_default(path: bytes) -> None:
-    """A request that does not say is streamed: one that is left while it waits missed its limit.
-
-    The SDK always says, so this one is written by hand.
-    """
+async def test_stream_that_nobody_asked_for(path: bytes) -> None:
+    """A request that does not say is streamed; the SDK always says, so this one is by hand."""
     body = compact({"model": MODEL, "messages": MESSAGES, "prompt": "How warm?"})
     script = lines(chat("21 ") | {"response": "21 "}, chat_end(**COUNTS))
     async with staged() as stage:
@@ -216,21 +215,40 @@ async def test_streamed_by_default(path: bytes) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("stream", "verdict"),
+    [
+        ({}, ("slow", "ttft")),
+        ({"stream": True}, ("slow", "ttft")),
+        ({"stream": False}, ("cancelled", "client")),
+    ],
+)
+async def test_request_that_is_left_before_its_answer(
+    start_proxy: StartProxy, stream: dict[str, bool], verdict: tuple[str, str]
+) -> None:
+    """Whoever waits for a stream waits for its first token, and one that is not declined is one."""
+    proxy = await start_proxy(slo={"ttft": "1us"})
+    body = compact({"model": MODEL, "messages": MESSAGES, **stream})
+    client, server = await proxy.begin(post(body, path=b"/api/chat"))
+    await server.request()
+    client.close()
+    await server.ended()
+    assert await proxy.verdicts() == {verdict: 1}
+
+
 @pytest.mark.parametrize("close", [Close.WITH, Close.NEVER])
 async def test_error_inside_a_stream(close: Close) -> None:
     """An error line inside a 200 raises and is the server's fault, whoever hangs up first."""
     error = {"error": "llama runner process has terminated: exit status 2"}
+    seen: list[ollama.ChatResponse] = []
     async with staged() as stage, make_client(stage) as client:
 
-        async def call() -> str:
-            text = ""
+        async def call() -> None:
             stream = await client.chat(MODEL, MESSAGES, stream=True)
             with pytest.raises(ollama.ResponseError, match="has terminated"):
-                async for each in stream:
-                    text += each.message.content or ""
-            return text
+                await collect(stream, seen)
 
-        assert await stage.perform(lines(chat("21 "), error, close=close), call()) == "21 "
+        await stage.perform(lines(chat("21 "), error, close=close), call())
         assert await stage.counted() == judged(
             "ollama",
             "error stream_error",
@@ -239,6 +257,7 @@ async def test_error_inside_a_stream(close: Close) -> None:
             records=1,
             cancels="between_tokens" if close is Close.NEVER else "",
         )
+    assert [each.message.content for each in seen] == ["21 "]
 
 
 async def test_error_before_a_stream() -> None:
@@ -279,29 +298,39 @@ async def test_stream_that_its_reader_leaves() -> None:
 
 
 @pytest.mark.parametrize("reason", ["load", "unload"])
-@pytest.mark.parametrize("streamed", [False, True])
-async def test_models_are_loaded_and_unloaded(*, reason: str, streamed: bool) -> None:
+async def test_models_are_loaded_and_unloaded(reason: str) -> None:
     """A request without a prompt, or without messages, asks for no output: control, not empty."""
+    keep_alive = None if reason == "load" else 0
+    of_generate = record(response="", done_reason=reason, done=True)
+    of_chat = chat_end(reason)
+    async with staged() as stage, make_client(stage) as client:
+        generated = await stage.perform(
+            whole(of_generate), client.generate(MODEL, keep_alive=keep_alive)
+        )
+        assert await stage.counted() == passed("control")
+        said = await stage.perform(whole(of_chat), client.chat(MODEL, keep_alive=keep_alive))
+        assert await stage.counted() == passed("control")
+    assert (generated.done_reason, said.done_reason) == (reason, reason)
+
+
+@pytest.mark.parametrize("reason", ["load", "unload"])
+async def test_models_are_loaded_and_unloaded_by_streams(reason: str) -> None:
+    """The same where it is answered as a stream of one line."""
     keep_alive = None if reason == "load" else 0
     async with staged() as stage, make_client(stage) as client:
 
-        async def generate() -> str | None:
-            if not streamed:
-                return (await client.generate(MODEL, keep_alive=keep_alive)).done_reason
+        async def generate() -> list[str | None]:
             stream = await client.generate(MODEL, keep_alive=keep_alive, stream=True)
-            return [each.done_reason async for each in stream][-1]
+            return [each.done_reason async for each in stream]
 
-        async def talk() -> str | None:
-            if not streamed:
-                return (await client.chat(MODEL, keep_alive=keep_alive)).done_reason
+        async def talk() -> list[str | None]:
             stream = await client.chat(MODEL, keep_alive=keep_alive, stream=True)
-            return [each.done_reason async for each in stream][-1]
+            return [each.done_reason async for each in stream]
 
-        answer = lines if streamed else whole
-        done = record(response="", done_reason=reason, done=True)
-        assert await stage.perform(answer(done), generate()) == reason
+        of_generate = record(response="", done_reason=reason, done=True)
+        assert await stage.perform(lines(of_generate), generate()) == [reason]
         assert await stage.counted() == passed("control")
-        assert await stage.perform(answer(chat_end(reason)), talk()) == reason
+        assert await stage.perform(lines(chat_end(reason)), talk()) == [reason]
         assert await stage.counted() == passed("control")
 
 
