@@ -6,15 +6,18 @@ failures, passthrough, and the sum of all verdicts.
 
 from __future__ import annotations
 
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from tests.real import processes, traffic
-from tests.real.ground import CLIENT_OVERHEAD_S, chat, words
-from tests.real.traffic import CHAT, COMPLETIONS
+from tests.real import traffic
+from tests.real.ground import CLIENT_OVERHEAD_S, chat, completion, response, words
+from tests.real.traffic import CHAT, COMPLETIONS, RESPONSES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.real.ground import Site
     from tests.real.observe import Samples
     from tests.real.traffic import Seen
@@ -22,42 +25,62 @@ if TYPE_CHECKING:
 
 def check_streams(site: Site) -> None:
     """Tokens and times of streams, read by the SDK, one after another and at once."""
-    with site.counting() as moved:
-        seen = [
-            site.sdk.stream_chat(max_tokens, include_usage=include_usage)
-            for max_tokens in (50, 150, 300)
-            for include_usage in (True, False)
-        ]
-        site.expect("good", count=len(seen))
-        check_tokens(site, "streaming chat", seen, moved())
-        check_times(site, seen, moved())
+    for include_usage in (True, False):
+        with site.counting() as moved:
+            seen = [
+                site.sdk.stream_chat(max_tokens, include_usage=include_usage)
+                for max_tokens in (50, 150, 300)
+            ]
+            name = "chat, streamed, " + ("usage asked for" if include_usage else "no options")
+            check_tokens(site, name, "chat good", seen, moved)
+            check_times(site, name, seen, moved())
     with site.counting() as moved, ThreadPoolExecutor(4) as pool:
         pending = [
             pool.submit(site.sdk.stream_chat, 60, include_usage=bool(n % 2)) for n in range(4)
         ]
         seen = [each.result() for each in pending]
-        site.expect("good", count=len(seen))
-        check_tokens(site, "streaming chat, four at once", seen, moved())
+        check_tokens(site, "chat, streamed, four at once", "chat good", seen, moved)
 
 
-def check_tokens(site: Site, name: str, seen: list[Seen], moved: Samples) -> None:
-    """Compare the proxy's token counters with the server's own usage."""
+def check_tokens(
+    site: Site, name: str, due: str, seen: list[Seen], moved: Callable[[], Samples]
+) -> None:
+    """Compare the proxy's counters with the server's own usage.
+
+    Args:
+        site: where.
+        name: of the line.
+        due: the API and the verdict that every one of the requests deserves.
+        seen: the requests, as their client saw them.
+        moved: tells by how much the metrics have moved for them.
+    """
+    site.expect(due.partition(" ")[2], count=len(seen))
+    delta = moved()
     told_out = sum(s.completion_tokens for s in seen)
     told_in = sum(s.prompt_tokens for s in seen)
-    out = int(moved.total("goodput_output_tokens_total"))
-    into = int(moved.total("goodput_input_tokens_total"))
+    out = int(delta.total("goodput_output_tokens_total"))
+    into = int(delta.total("goodput_input_tokens_total"))
+    verdicts = delta.by("goodput_requests_total", "api", "verdict")
+    sources = delta.by("goodput_token_count_source_total", "source")
+    failed = delta.by("goodput_tap_errors_total", "reason")
     records = sum(s.content_records for s in seen)
     site.report.check(
-        (out, into) == (told_out, told_in) and told_out > 0,
-        f"{name}: tokens",
-        f"{len(seen)} requests, proxy {out} out {into} in, server's usage {told_out} out "
-        f"{told_in} in" + (f" ({records} records with text)" if records else ""),
+        (out, into) == (told_out, told_in)
+        and told_out > 0
+        and verdicts == {tuple(due.split()): len(seen)}
+        and sources == {("usage",): len(seen)}
+        and not failed,
+        name,
+        f"{words(verdicts)}; proxy {out} out {into} in, server's usage {told_out} out "
+        f"{told_in} in"
+        + (f" ({records} records with text)" if records else "")
+        + (f"; tap errors: {words(failed)}" if failed else ""),
     )
 
 
-def check_times(site: Site, seen: list[Seen], moved: Samples) -> None:
+def check_times(site: Site, name: str, seen: list[Seen], moved: Samples) -> None:
     """Compare the proxy's TTFT and E2E with the client's, as means over the same requests."""
-    for name, metric, theirs in (
+    for word, metric, theirs in (
         ("TTFT", "goodput_time_to_first_token_seconds", [s.ttft_s for s in seen]),
         ("E2E", "goodput_request_duration_seconds", [s.e2e_s for s in seen]),
     ):
@@ -66,7 +89,7 @@ def check_times(site: Site, seen: list[Seen], moved: Samples) -> None:
         client = sum(theirs) / len(theirs)
         site.report.check(
             count == len(seen) and 0 <= client - ours <= CLIENT_OVERHEAD_S,
-            f"streaming chat: {name}",
+            f"{name}: {word}",
             f"mean of {count}: proxy {ours * 1e3:.2f} ms, client {client * 1e3:.2f} ms",
         )
 
@@ -75,36 +98,68 @@ def check_unary(site: Site) -> None:
     """Answers in one piece: tokens from usage, and a verdict that says TTFT is not known."""
     with site.counting() as moved:
         seen = [site.sdk.chat(max_tokens) for max_tokens in (20, 100)]
-        site.expect("good_partial", count=len(seen))
-        check_tokens(site, "unary chat", seen, moved())
+        check_tokens(site, "chat, in one piece", "chat good_partial", seen, moved)
         first = int(moved().total("goodput_time_to_first_token_seconds_count"))
-        site.report.check(first == 0, "unary chat: no TTFT", f"{first} observations")
+        site.report.check(first == 0, "chat, in one piece: no TTFT", f"{first} observations")
 
 
 def check_completions(site: Site) -> None:
     """The older completions API, where the installed server has it."""
-    described = traffic.exchange(site.server.url, "/openapi.json")
-    if COMPLETIONS.encode() not in described.body:
-        site.report.say("--", "completions", "not served by this version")
+    if not serves(site, COMPLETIONS):
         return
-    with site.counting() as moved:
-        seen = [site.sdk.stream_completion(max_tokens) for max_tokens in (50, 200)]
-        site.expect("good", count=len(seen))
-        check_tokens(site, "streaming completions", seen, moved())
+    for include_usage in (True, False):
+        with site.counting() as moved:
+            seen = [
+                site.sdk.stream_completion(max_tokens, include_usage=include_usage)
+                for max_tokens in (50, 200)
+            ]
+            name = "completions, streamed, " + (
+                "usage asked for" if include_usage else "no options"
+            )
+            check_tokens(site, name, "completions good", seen, moved)
+            check_times(site, name, seen, moved())
     with site.counting() as moved:
         seen = [site.sdk.completion(30)]
-        site.expect("good_partial")
-        check_tokens(site, "unary completions", seen, moved())
+        check_tokens(site, "completions, in one piece", "completions good_partial", seen, moved)
+
+
+def check_responses(site: Site) -> None:
+    """The newer responses API, where the installed server has it; it has no usage option."""
+    if not serves(site, RESPONSES):
+        return
+    with site.counting() as moved:
+        seen = [site.sdk.stream_response(max_tokens) for max_tokens in (50, 200)]
+        check_tokens(site, "responses, streamed", "responses good", seen, moved)
+        check_times(site, "responses, streamed", seen, moved())
+    with site.counting() as moved:
+        seen = [site.sdk.response(30)]
+        check_tokens(site, "responses, in one piece", "responses good_partial", seen, moved)
+    # This server, unlike the API's inventor, streams to whoever does not say what he wants.
+    with site.counting() as moved:
+        unasked = response(40)
+        del unasked["stream"]
+        answer = traffic.exchange(site.proxy.url, RESPONSES, unasked)
+        last = json.loads(answer.body.rstrip().rpartition(b"data: ")[2])
+        usage = last["response"]["usage"]
+        seen = [traffic.Seen(usage["input_tokens"], usage["output_tokens"])]
+        check_tokens(site, "responses, streamed unasked", "responses good", seen, moved)
+
+
+def serves(site: Site, path: str) -> bool:
+    """Say whether the installed server has an API, and report it where it has not."""
+    served = path.encode() in traffic.exchange(site.server.url, "/openapi.json").body
+    if not served:
+        site.report.say("--", path, "not served by this version")
+    return served
 
 
 def check_bytes(site: Site) -> None:
     """The same seeded request, direct and through the proxy, gives the same answer."""
-    streamed, whole = chat(120, seed=7), chat(120, seed=7, stream=False)
-    legacy = {"model": processes.MODEL_NAME, "prompt": "x", "max_tokens": 120, "seed": 7}
     for name, path, body, verdict in (
-        ("streaming chat", CHAT, streamed, ("good", "")),
-        ("unary chat", CHAT, whole, ("good_partial", "")),
-        ("streaming completions", COMPLETIONS, legacy | {"stream": True}, ("good", "")),
+        ("chat, streamed", CHAT, chat(120, seed=7), ("good", "")),
+        ("chat, in one piece", CHAT, chat(120, seed=7, stream=False), ("good_partial", "")),
+        ("completions, streamed", COMPLETIONS, completion(120, seed=7), ("good", "")),
+        ("responses, streamed", RESPONSES, response(120, seed=7), ("good", "")),
         ("refused request", CHAT, chat(unheard_of=1), ("client_error", "http_4xx")),
     ):
         # The server takes the request's id from the client, so only the clock is left to differ.
@@ -129,7 +184,7 @@ def _lasting(answer: traffic.Answer) -> list[tuple[str, str]]:
 
 
 def _timeless(body: bytes) -> bytes:
-    return re.sub(rb'"created":\d+', b'"created":0', body)
+    return re.sub(rb'"(created|created_at)":[0-9.]+', rb'"\1":0', body)
 
 
 def check_failures(site: Site) -> None:

@@ -29,24 +29,43 @@ CLIENT_OVERHEAD_S = 0.025
 # More than a check waits for, at 1,000 tokens a second on a fast machine, and little enough to sit
 # out when the server fails to notice that nobody wants it any more.
 ENDLESS = 8_000
-END_ID = "1"  # the end token of the model that make_tiny_model.py writes
+NAME_COLUMNS = 46
 
 
 class Report:
-    """The lines of the report."""
+    """The lines of the report, and a table of them: a row for a check, a column for a server."""
 
     def __init__(self) -> None:
         self.failed = 0
+        self._results: dict[str, dict[str, bool]] = {}  # by check, then by server
+        self._server = ""
+
+    def begin(self, server: str) -> None:
+        """Go on with another server."""
+        self._server = server
+        sys.stdout.write(f"\n{server}\n")
 
     def check(self, holds: bool, name: str, detail: str) -> None:  # noqa: FBT001
         """Print one line, with the numbers that were seen."""
         self.failed += not holds
+        known = self._results.setdefault(name, {})
+        known[self._server] = known.get(self._server, True) and holds
         self.say("ok  " if holds else "FAIL", name, detail)
 
     def say(self, mark: str, name: str, detail: str) -> None:
         """Print one line that is not judged."""
-        sys.stdout.write(f"{mark:<5} {name:<41} {detail}\n")
+        sys.stdout.write(f"{mark:<5} {name:<{NAME_COLUMNS}} {detail}\n")
         sys.stdout.flush()
+
+    def table(self) -> None:
+        """Print the table."""
+        servers = list(dict.fromkeys(server for row in self._results.values() for server in row))
+        sys.stdout.write(f"\n{'':<{NAME_COLUMNS}} " + "  ".join(servers) + "\n")
+        for name, row in self._results.items():
+            marks = {server: "ok" if holds else "FAIL" for server, holds in row.items()}
+            cells = (f"{marks.get(server, '-'):<{len(server)}}" for server in servers)
+            sys.stdout.write(f"{name:<{NAME_COLUMNS}} {'  '.join(cells).rstrip()}\n")
+        sys.stdout.write("\n")
 
 
 @dataclass(slots=True)
@@ -89,7 +108,31 @@ def chat(max_tokens: int = ENDLESS, **more: Any) -> dict[str, Any]:
         "messages": [{"role": "user", "content": traffic.PROMPT}],
         "stream": True,
         "max_tokens": max_tokens,
-        "logit_bias": {END_ID: -100.0},
+        **traffic.ENDLESS,
+        **more,
+    }
+
+
+def completion(max_tokens: int = ENDLESS, **more: Any) -> dict[str, Any]:
+    """Make the same of the older completions API."""
+    return {
+        "model": processes.MODEL_NAME,
+        "prompt": traffic.PROMPT,
+        "stream": True,
+        "max_tokens": max_tokens,
+        **traffic.ENDLESS,
+        **more,
+    }
+
+
+def response(max_tokens: int = ENDLESS, **more: Any) -> dict[str, Any]:
+    """Make the same of the responses API."""
+    return {
+        "model": processes.MODEL_NAME,
+        "input": traffic.PROMPT,
+        "stream": True,
+        "max_output_tokens": max_tokens,
+        **traffic.ENDLESS,
         **more,
     }
 

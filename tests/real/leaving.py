@@ -10,13 +10,15 @@ from __future__ import annotations
 import http.client
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.real import observe, processes, traffic
-from tests.real.ground import CLIENT_OVERHEAD_S, chat, words
-from tests.real.traffic import CHAT
+from tests.real.ground import CLIENT_OVERHEAD_S, chat, completion, response, words
+from tests.real.traffic import CHAT, COMPLETIONS, RESPONSES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.real.ground import Site
 
 # Long enough for a request that does not wait, on a machine with other things to do.
@@ -24,6 +26,11 @@ TTFT_LIMIT_S = 2.0
 BUSY, IDLE = 0.2, 0.1  # shares of one processor; the server alone would take a whole one
 STOPS_WITHIN_S = 1.0
 TRIES = 3
+APIS: tuple[tuple[str, str, Callable[[], dict[str, Any]]], ...] = (
+    ("chat", CHAT, chat),
+    ("completions", COMPLETIONS, completion),
+    ("responses", RESPONSES, response),
+)
 # Above the server's own limit for an idle connection (uvicorn: 5 s), which the pool may run into.
 DRAINS_WITHIN_S = 10.0
 
@@ -92,11 +99,11 @@ class Departure:
         )
 
 
-def depart(site: Site, url: str) -> Departure:
+def depart(site: Site, url: str, path: str, body: dict[str, Any]) -> Departure:
     """Leave an endless stream at `url` and look at the server, without the proxy's help."""
     port, pid = site.server.port, site.server.process.pid
     observe.settles(lambda: not observe.connections(port), DRAINS_WITHIN_S)
-    with traffic.Stream(url, CHAT, chat()) as stream:
+    with traffic.Stream(url, path, body) as stream:
         stream.content(20)
         busy = observe.cpu_share(pid, 0.5)
         stream.leave()
@@ -109,7 +116,7 @@ def depart(site: Site, url: str) -> Departure:
 def wait_for_turn(site: Site) -> float:
     """Ask the server itself for a short stream; give the age of its first token.
 
-    It answers one request at a time, so this is how long it was still busy with the one before.
+    Where it answers one request at a time, this is how long it was still busy with the one before.
     """
     with traffic.Stream(site.server.url, CHAT, chat(40)) as following:
         age_s = following.content(1)
@@ -125,25 +132,26 @@ def check_leaving(site: Site) -> None:
     leaves, and is forgotten when it is just writing one (2 of 400 departures, measured directly).
     Hence as many tries for the proxy as for the control experiment.
     """
-    for name, url in (("no proxy (control)", site.server.url), ("through proxy", site.proxy.url)):
-        with site.counting() as moved:
-            tries: list[Departure] = []
-            while len(tries) < TRIES and not (tries and tries[-1].stopped()):
-                tries.append(depart(site, url))
-                if url == site.proxy.url:
-                    site.expect("cancelled", "client", left=True)
-            verdicts = moved().by("goodput_requests_total", "verdict", "cause")
-        due = {("cancelled", "client"): len(tries)} if url == site.proxy.url else {}
-        missed = len(tries) - 1
-        site.report.check(
-            tries[-1].stopped()
-            and all(each.closed_s is not None for each in tries)
-            and verdicts == due,
-            f"client leaves, {name}",
-            f"{tries[-1]}"
-            + (f"; the server missed {missed} before: {tries[0]}" if missed else "")
-            + (f"; {words(verdicts)}" if verdicts else ""),
-        )
+    for api, path, make in APIS:
+        for way, url in (("direct", site.server.url), ("through proxy", site.proxy.url)):
+            with site.counting() as moved:
+                tries: list[Departure] = []
+                while len(tries) < TRIES and not (tries and tries[-1].stopped()):
+                    tries.append(depart(site, url, path, make()))
+                    if url == site.proxy.url:
+                        site.expect("cancelled", "client", left=True)
+                verdicts = moved().by("goodput_requests_total", "api", "verdict", "cause")
+            due = {(api, "cancelled", "client"): len(tries)} if url == site.proxy.url else {}
+            missed = len(tries) - 1
+            site.report.check(
+                tries[-1].stopped()
+                and all(each.closed_s is not None for each in tries)
+                and verdicts == due,
+                f"client leaves, {api}, {way}",
+                f"{tries[-1]}"
+                + (f"; the server missed {missed} before: {tries[0]}" if missed else "")
+                + (f"; {words(verdicts)}" if verdicts else ""),
+            )
 
 
 def check_leaving_unary(site: Site) -> None:
@@ -153,7 +161,7 @@ def check_leaving_unary(site: Site) -> None:
     its part when the server's end of the connection is gone while the server is still busy.
     """
     port, pid = site.server.port, site.server.process.pid
-    for name, url in (("no proxy (control)", site.server.url), ("through proxy", site.proxy.url)):
+    for name, url in (("direct", site.server.url), ("through proxy", site.proxy.url)):
         observe.settles(lambda: not observe.connections(port), DRAINS_WITHIN_S)
         traffic.send_and_leave(url, CHAT, chat(1000, stream=False), after_s=0.2)
         closed = observe.settles(lambda: not observe.connections(port), STOPS_WITHIN_S)
@@ -161,7 +169,7 @@ def check_leaving_unary(site: Site) -> None:
         following_s = wait_for_turn(site)
         site.report.check(
             closed is not None,
-            f"client leaves, unary, {name}",
+            f"client leaves, in one piece, {name}",
             f"connection closed after {(closed or 0) * 1e3:.0f} ms, processor {busy or 0:.0%} "
             f"after that, next request's first token after {following_s:.2f} s",
         )

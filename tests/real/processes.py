@@ -107,12 +107,12 @@ def make_model(python: Path, directory: Path) -> None:
     _output([str(python), str(script), str(target)], MODEL_LIMIT_S)
 
 
-def start_server(python: Path, directory: Path) -> Running:
+def start_server(python: Path, directory: Path, *flags: str) -> Running:
     """Start `transformers serve` with the tiny model and no way out of the machine."""
-    (directory / "hub-cache" / "hub").mkdir(parents=True)
+    (directory / "hub-cache" / "hub").mkdir(parents=True, exist_ok=True)
     command = [str(python.with_name("transformers")), "serve", MODEL_NAME, "--device", "cpu"]
     address = ["--host", "127.0.0.1", "--port", "0"]
-    running = _start("server", [*command, *address], directory, _offline(directory))
+    running = _start("server", [*command, *address, *flags], directory, _offline(directory))
     found = _wait_for(running, re.compile(r"running on (http://127\.0\.0\.1:\d+)"))
     return Running(running.name, running.process, running.log, url=found.group(1))
 

@@ -25,8 +25,15 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionStreamOptionsParam
 
 REQUEST_LIMIT_S = 60.0
-CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+CHAT, COMPLETIONS, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
 PROMPT = "Say something. Grüße!"
+# What the server takes beside the fields of the API: an end token that no model has, so that an
+# answer is as long as it may be.
+ENDLESS = {
+    "generation_config": json.dumps(
+        {"eos_token_id": 100_000, "pad_token_id": 1, "min_new_tokens": 0, "do_sample": True}
+    )
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,43 +57,77 @@ class Answer:
 
 
 class Sdk:
-    """The OpenAI SDK pointed at one base address."""
+    """The OpenAI SDK pointed at one base address.
 
-    def __init__(self, url: str, model: str) -> None:
+    Args:
+        url: the address.
+        model: the name that requests ask for.
+        endless: whether an answer ends at its limit and never before.
+        limit_s: how long to wait for an answer.
+    """
+
+    def __init__(
+        self, url: str, model: str, *, endless: bool = False, limit_s: float = REQUEST_LIMIT_S
+    ) -> None:
         self._model = model
+        self._extra = ENDLESS if endless else None
         self._client = openai.OpenAI(
             base_url=f"{url}/v1",
             api_key="unused",
             max_retries=0,  # a retry would be a request that nobody counted on
-            timeout=REQUEST_LIMIT_S,
+            timeout=limit_s,
             http_client=openai.DefaultHttpxClient(trust_env=False),
         )
 
     def stream_chat(self, max_tokens: int, *, include_usage: bool) -> Seen:
         """Stream a chat answer."""
         start = time.monotonic()
-        options: ChatCompletionStreamOptionsParam | openai.Omit = (
-            {"include_usage": True} if include_usage else openai.omit
-        )
         chunks = self._client.chat.completions.create(
             model=self._model,
             messages=[{"role": "user", "content": PROMPT}],
             max_tokens=max_tokens,
             stream=True,
-            stream_options=options,
+            stream_options=_stream_options(include_usage=include_usage),
+            extra_body=self._extra,
         )
         return _watch(
             start,
             ((bool(c.choices and c.choices[0].delta.content), c.usage) for c in chunks),
         )
 
-    def stream_completion(self, max_tokens: int) -> Seen:
+    def stream_completion(self, max_tokens: int, *, include_usage: bool) -> Seen:
         """Stream an answer of the older completions API."""
         start = time.monotonic()
         chunks = self._client.completions.create(
-            model=self._model, prompt=PROMPT, max_tokens=max_tokens, stream=True
+            model=self._model,
+            prompt=PROMPT,
+            max_tokens=max_tokens,
+            stream=True,
+            stream_options=_stream_options(include_usage=include_usage),
+            extra_body=self._extra,
         )
         return _watch(start, ((bool(c.choices and c.choices[0].text), c.usage) for c in chunks))
+
+    def stream_response(self, max_tokens: int) -> Seen:
+        """Stream an answer of the responses API."""
+        start = time.monotonic()
+        events = self._client.responses.create(
+            model=self._model,
+            input=PROMPT,
+            max_output_tokens=max_tokens,
+            stream=True,
+            extra_body=self._extra,
+        )
+        return _watch(
+            start,
+            (
+                (
+                    event.type == "response.output_text.delta",
+                    event.response.usage if event.type == "response.completed" else None,
+                )
+                for event in events
+            ),
+        )
 
     def chat(self, max_tokens: int) -> Seen:
         """Get a chat answer in one piece."""
@@ -94,15 +135,27 @@ class Sdk:
             model=self._model,
             messages=[{"role": "user", "content": PROMPT}],
             max_tokens=max_tokens,
+            extra_body=self._extra,
         )
-        return _whole(answer.usage)
+        return read_usage(answer.usage)
 
     def completion(self, max_tokens: int) -> Seen:
         """Get an answer of the older completions API in one piece."""
         answer = self._client.completions.create(
-            model=self._model, prompt=PROMPT, max_tokens=max_tokens
+            model=self._model, prompt=PROMPT, max_tokens=max_tokens, extra_body=self._extra
         )
-        return _whole(answer.usage)
+        return read_usage(answer.usage)
+
+    def response(self, max_tokens: int) -> Seen:
+        """Get an answer of the responses API in one piece; this server streams by default."""
+        answer = self._client.responses.create(
+            model=self._model,
+            input=PROMPT,
+            max_output_tokens=max_tokens,
+            stream=False,
+            extra_body=self._extra,
+        )
+        return read_usage(answer.usage)
 
     def models(self) -> int:
         """List the models and give how many there are."""
@@ -185,7 +238,9 @@ def send_and_leave(url: str, path: str, body: dict[str, Any], after_s: float) ->
 
 
 def has_text(record: dict[str, Any]) -> bool:
-    """Say whether a record of either API brings generated text."""
+    """Say whether a record of any of the APIs brings generated text."""
+    if record.get("type") == "response.output_text.delta":
+        return bool(record["delta"])
     choices = record.get("choices") or [{}]
     return bool(choices[0].get("text") or (choices[0].get("delta") or {}).get("content"))
 
@@ -208,8 +263,16 @@ def _watch(start: float, chunks: Iterable[tuple[bool, Any]]) -> Seen:
         if brings_text:
             ages.append(time.monotonic() - start)
         told = usage or told
-    return Seen(told.prompt_tokens, told.completion_tokens, len(ages), ages[0], ages[-1])
+    usage = read_usage(told)
+    return Seen(usage.prompt_tokens, usage.completion_tokens, len(ages), ages[0], ages[-1])
 
 
-def _whole(usage: Any) -> Seen:
+def _stream_options(*, include_usage: bool) -> ChatCompletionStreamOptionsParam | openai.Omit:
+    return {"include_usage": True} if include_usage else openai.omit
+
+
+def read_usage(usage: Any) -> Seen:
+    """Read a usage in the words of either generation of the API."""
+    if hasattr(usage, "input_tokens"):
+        return Seen(usage.input_tokens, usage.output_tokens)
     return Seen(usage.prompt_tokens, usage.completion_tokens)

@@ -7,8 +7,9 @@ own Python, as `python -m tests.real.verify_real`; the exit code is 0 when every
 
 Why this server teaches something that a simulated one would not: nobody here wrote it, it sends its
 role record before it has a slot for the request, its stream has no `[DONE]`, its tokens are bytes
-(several to a piece of text, or none), it answers one request at a time so that others truly wait,
-and it stops generating when the client of a stream leaves but not when any other client does.
+(several to a piece of text, or none), it answers one request at a time so that others truly wait
+or, started otherwise, several in one batch, and it stops generating when the client of a stream
+leaves but not when any other client does.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,46 +32,57 @@ from tests.real import counting, leaving, processes, traffic
 from tests.real.ground import Report, Site
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.real.processes import Running
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV_VARIABLE = "VERIFY_REAL_VENV"
-CHECKS_LIMIT_S = 300
+CHECKS_LIMIT_S = 600
+WARM_UP_LIMIT_S = 180.0  # a batching server makes its cache with the first request
 # What a client meets when an answer is not what it should be: a failed check, not the end of all.
 BROKEN = (OSError, EOFError, ValueError, http.client.HTTPException, openai.OpenAIError)
 
 SLO = ("--slo.ttft", f"{leaving.TTFT_LIMIT_S * 1000:.0f}ms", "--slo.itl", "100ms")
 
-CHECKS: tuple[Callable[[Site], None], ...] = (
+Checks = tuple[Callable[[Site], None], ...]
+COUNTED: Checks = (
     counting.check_streams,
     counting.check_unary,
     counting.check_completions,
+    counting.check_responses,
     counting.check_bytes,
-    counting.check_failures,
     counting.check_passthrough,
-    leaving.check_queue,
+)
+LEFT: Checks = (
     leaving.check_leaving,
     leaving.check_leaving_unary,
     counting.check_verdicts,
     leaving.check_death,
 )
+# With continuous batching no request waits for another, and one that cannot be sampled as it
+# wishes is sampled otherwise: there is nothing to queue and nothing that fails.
+SERVERS: tuple[tuple[str, tuple[str, ...], Checks], ...] = (
+    ("one at a time", (), (*COUNTED, counting.check_failures, leaving.check_queue, *LEFT)),
+    ("continuous batching", ("--continuous-batching",), (*COUNTED, *LEFT)),
+)
 
 
-def run(python: Path, directory: Path, report: Report) -> None:
+def run(
+    python: Path, directory: Path, flags: tuple[str, ...], checks: Checks, report: Report
+) -> None:
     """Start both processes, make every check, end both processes."""
+    failed_before = report.failed
     with contextlib.ExitStack() as ending:
-        server = processes.start_server(python, directory)
+        server = processes.start_server(python, directory, *flags)
         ending.callback(server.stop)
         proxy = processes.start_proxy(server.url, directory, *SLO)
         ending.callback(proxy.stop)
-        sdk = traffic.Sdk(proxy.url, processes.MODEL_NAME)
+        # A batching server knows no least number of tokens: an answer could end with its first.
+        sdk = traffic.Sdk(proxy.url, processes.MODEL_NAME, endless=bool(flags))
         ending.callback(sdk.close)
         site = Site(server, proxy, sdk, report)
         _warm_up(server)
         try:
-            for check in CHECKS:
+            for check in checks:
                 try:
                     check(site)
                 except BROKEN as error:
@@ -78,16 +91,18 @@ def run(python: Path, directory: Path, report: Report) -> None:
             code = proxy.stop()
             report.check(code == 0, "proxy stops on SIGTERM", f"exit code {code}")
         finally:
-            if report.failed:
+            if report.failed > failed_before:
                 for each in (server, proxy):
                     sys.stdout.write(f"\n--- the end of {each.name}.log\n{each.log_tail()}\n")
 
 
 def _warm_up(server: Running) -> None:
     """Pay for what torch and the SDK do only once, directly at the server, before times count."""
-    sdk = traffic.Sdk(server.url, processes.MODEL_NAME)
+    sdk = traffic.Sdk(server.url, processes.MODEL_NAME, endless=True, limit_s=WARM_UP_LIMIT_S)
     for _ in range(2):
         sdk.stream_chat(20, include_usage=True)
+        sdk.stream_completion(20, include_usage=True)
+        sdk.stream_response(20)
     sdk.close()
 
 
@@ -120,11 +135,14 @@ def main() -> int:
             processes.make_model(python, Path(name))
             signal.alarm(CHECKS_LIMIT_S)
             start = time.monotonic()
-            run(python, Path(name), report)
+            for server, flags, checks in SERVERS:
+                report.begin(server)
+                run(python, Path(name), flags, checks, report)
             signal.alarm(0)
     except processes.SetupError as error:
         report.check(False, "run", str(error))  # noqa: FBT003
     else:
+        report.table()
         took = time.monotonic() - start
         report.say("--", "done", f"{took:.0f} s, {report.failed or 'nothing'} failed")
     return 1 if report.failed else 0
