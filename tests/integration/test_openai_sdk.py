@@ -19,6 +19,7 @@ from tests.integration.harness import DONE, RunningProxy
 from tests.integration.scripted import (
     MODEL,
     Close,
+    Script,
     collect,
     data,
     judged,
@@ -680,3 +681,58 @@ async def test_embeddings() -> None:
         )
         assert await stage.counted() == passed("embedding")
     assert answer.data[0].embedding == [0.25, -0.5]
+
+
+async def test_transcription_as_text() -> None:
+    """A form may ask for bare text: that is timed, and the meter says that it could not read it."""
+    script = Script((b"The tr\xc3\xa4n\n",), b"text/plain; charset=utf-8")
+    async with staged() as stage, make_client(stage) as client:
+        text = await stage.perform(
+            script,
+            client.audio.transcriptions.create(model=MODEL, file=AUDIO, response_format="text"),
+        )
+        counted = await stage.counted()
+    assert text == "The trän\n"
+    assert counted.requests == judged("transcriptions", "good_partial").requests
+    assert counted.tap_errors == {"content_type": 1}
+
+
+async def test_speech() -> None:
+    """Audio is output without tokens."""
+    script = Script((AUDIO[1],), b"audio/wav")
+    async with staged() as stage, make_client(stage) as client:
+        answer = await stage.perform(
+            script, client.audio.speech.create(model=MODEL, voice="alloy", input="Good day")
+        )
+        assert await stage.counted() == judged("speech", "good_partial")
+    assert answer.content == AUDIO[1]
+
+
+async def test_what_is_not_inference() -> None:
+    """Responses that are looked up, stopped or only weighed are counted by what they are."""
+    script = whole(response("completed", text_item("21 °C"), cost=cost(5)))
+    weighed = whole({"object": "response.input_tokens", "input_tokens": 11})
+    async with staged() as stage, make_client(stage) as client:
+        found = await stage.perform(script, client.responses.retrieve("resp_1"))
+        assert await stage.counted() == passed("replay")
+        await stage.perform(script, client.responses.cancel("resp_1"))
+        assert await stage.counted() == passed("control")
+        await stage.perform(script, client.responses.delete("resp_1"))
+        assert await stage.counted() == passed("control")
+        weight = await stage.perform(
+            weighed, client.responses.input_tokens.count(model=MODEL, input="How warm?")
+        )
+        assert await stage.counted() == passed("tokenizer")
+    assert found.output_text == "21 °C"
+    assert weight.input_tokens == 11
+
+
+async def test_response_in_the_background() -> None:
+    """A response that is only ordered is answered before it is made: control, not inference."""
+    script = whole(response("queued"))
+    async with staged() as stage, make_client(stage) as client:
+        answer = await stage.perform(
+            script, client.responses.create(model=MODEL, input="How warm?", background=True)
+        )
+        assert await stage.counted() == passed("control")
+    assert answer.status == "queued"
