@@ -11,8 +11,8 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from tests.real import traffic
-from tests.real.ground import CLIENT_OVERHEAD_S, chat, completion, response, words
+from tests.real import processes, traffic
+from tests.real.ground import APIS, CLIENT_OVERHEAD_S, chat, completion, response, words
 from tests.real.traffic import CHAT, COMPLETIONS, RESPONSES
 
 if TYPE_CHECKING:
@@ -188,35 +188,49 @@ def _timeless(body: bytes) -> bytes:
 
 
 def check_failures(site: Site) -> None:
-    """An error record inside a 200, and a request that the server refuses."""
-    with site.counting() as moved:
-        inside = traffic.exchange(site.proxy.url, CHAT, chat(20, temperature=-1.0))
-        site.expect("error", "stream_error")
-        refused = traffic.exchange(site.proxy.url, CHAT, chat(20, model="not-there"))
-        site.expect("client_error", "http_4xx")
-        verdicts = moved().by("goodput_requests_total", "verdict", "cause")
-    site.report.check(
-        (inside.status, refused.status) == (200, 400)
-        and b'"error"' in inside.body
-        and verdicts == {("error", "stream_error"): 1, ("client_error", "http_4xx"): 1},
-        "failures",
-        f"error inside a {inside.status}, refusal {refused.status}: {words(verdicts)}",
-    )
+    """An error record inside a 200, an answer that is none, a request that the server refuses."""
+    for api, path, make in APIS:
+        with site.counting() as moved:
+            inside = traffic.exchange(site.proxy.url, path, make(20, temperature=-1.0))
+            site.expect("error", "stream_error")
+            broken = traffic.exchange(
+                site.proxy.url, path, make(20, temperature=-1.0, stream=False)
+            )
+            site.expect("error", "http_5xx")
+            refused = traffic.exchange(site.proxy.url, path, make(20, model="not-there"))
+            site.expect("client_error", "http_4xx")
+            delta = moved()
+        verdicts = delta.by("goodput_requests_total", "api", "verdict", "cause")
+        failed = delta.by("goodput_tap_errors_total", "reason")
+        due = (("error", "stream_error"), ("error", "http_5xx"), ("client_error", "http_4xx"))
+        site.report.check(
+            (inside.status, broken.status, refused.status) == (200, 500, 400)
+            and b'"error"' in inside.body
+            and verdicts == {(api, *verdict): 1 for verdict in due}
+            and not failed,
+            f"{api}, failures",
+            f"error inside a {inside.status}, {broken.status}, refusal {refused.status}: "
+            + words(verdicts)
+            + (f"; tap errors: {words(failed)}" if failed else ""),
+        )
 
 
 def check_passthrough(site: Site) -> None:
-    """What is not inference passes and is counted apart."""
+    """What is not inference passes and is counted apart, the stream of a model's loading, too."""
     with site.counting() as moved:
         models = site.sdk.models()
         health = traffic.exchange(site.proxy.url, "/health")
+        loaded = traffic.exchange(site.proxy.url, "/load_model", {"model": processes.MODEL_NAME})
         delta = moved()
     judged = int(delta.total("goodput_requests_total"))
-    passed = int(delta.total("goodput_passthrough_requests_total"))
+    passed = delta.by("goodput_passthrough_requests_total", "kind")
     site.report.check(
-        (health.status, judged, passed) == (200, 0, 2),
+        (health.status, loaded.status, judged) == (200, 200, 0)
+        and b"data:" in loaded.body
+        and passed == {("metadata",): 1, ("health",): 1, ("load",): 1},
         "passthrough",
-        f"/v1/models ({models} listed) and /health ({health.status}): {passed} passed, "
-        f"{judged} judged",
+        f"/v1/models ({models} listed), /health ({health.status}) and /load_model "
+        f"({loaded.body.count(b'data:')} records): {words(passed)}, {judged} judged",
     )
 
 

@@ -137,6 +137,13 @@ def response(max_tokens: int = ENDLESS, **more: Any) -> dict[str, Any]:
     }
 
 
+APIS: tuple[tuple[str, str, Callable[..., dict[str, Any]]], ...] = (
+    ("chat", traffic.CHAT, chat),
+    ("completions", traffic.COMPLETIONS, completion),
+    ("responses", traffic.RESPONSES, response),
+)
+
+
 def words(counts: Mapping[tuple[str, ...], int]) -> str:
     """Put counts by label into words."""
     named = ((" ".join(filter(None, key)), value) for key, value in counts.items())
