@@ -29,6 +29,8 @@ CLIENT_OVERHEAD_S = 0.025
 # More than a check waits for, at 1,000 tokens a second on a fast machine, and little enough to sit
 # out when the server fails to notice that nobody wants it any more.
 ENDLESS = 8_000
+# Above the server's own limit for an idle connection (uvicorn: 5 s), which the pool may run into.
+DRAINS_WITHIN_S = 10.0
 NAME_COLUMNS = 46
 
 
