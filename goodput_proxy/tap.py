@@ -43,9 +43,11 @@ _BATCH_TIMES = 128
 # Other reads are looked at when there are so many, or one is so large, or the stream has ended.
 _BATCH_READS = 32
 _BATCH_READ_BYTES = 512
-# What is larger than this is cut, and looked at a few slices at a time.
+# What is larger than this is cut, and not more of it looked at in one go.
 _SLICE_BYTES = 4 * 1024
-_BATCH_SLICES = 4
+_LOOK_BYTES = 16 * 1024
+# A body with a content coding is looked at in so many pieces at a time.
+_LOOK_PIECES = 4
 # Media types whose bytes are the output themselves.
 _OPAQUE_TYPES = frozenset(("audio", "image", "video"))
 # After so long the loop gets its turn: reads and writes of other streams do not wait longer.
@@ -210,11 +212,13 @@ class Tap(Guarded):
             return
         if self._run_ns:
             self._count_run()
-        # At most one batch of small reads, or a few slices of a large one.
-        size = _BATCH_READS if len(self._reads) <= _BATCH_READS else _BATCH_SLICES
-        reads, times_ns = self._reads[:size], self._times_ns[:size]
-        if not reads:
+        if not self._reads:
             return
+        size = held_bytes = 0
+        while size < min(len(self._reads), _BATCH_READS) and held_bytes < _LOOK_BYTES:
+            held_bytes += len(self._reads[size])
+            size += 1
+        reads, times_ns = self._reads[:size], self._times_ns[:size]
         del self._reads[:size], self._times_ns[:size]
         # A template is made of one of the first records: they are looked at soon.
         self._batch_reads = min(
@@ -235,7 +239,7 @@ class Tap(Guarded):
 
     def _read_inflated(self, inflater: Inflater) -> None:
         """Look at a few pieces of a body with a content coding, each however large a read was."""
-        for _ in range(_BATCH_SLICES):
+        for _ in range(_LOOK_PIECES):
             if not self._reads:
                 return
             now_ns = self._last_byte_ns = self._times_ns[0]
