@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 # Of a read that matches its stream's template only the time is kept, up to so many.
 _BATCH_TIMES = 128
+# After a run of so many, what does not match is looked at soon: what follows matches again, but
+# has to wait for it. In a stream where runs are shorter that would cost more than it saves.
+_LONG_RUN = 8
 # Other reads are looked at when there are so many, or one is so large, or the stream has ended.
 _BATCH_READS = 32
 _BATCH_READ_BYTES = 512
@@ -177,7 +180,9 @@ class Tap(Guarded):
             self._plain = None if coded else self._stream
         elif media_type == "application/json":
             self._answer = BodyCopy(limits.body_copy_bytes), dialect
-        elif media_type.partition("/")[0] in _OPAQUE_TYPES:
+        elif media_type.partition("/")[0] in _OPAQUE_TYPES or (
+            endpoint.api is Api.TRANSCRIPTIONS and media_type.startswith("text/")
+        ):
             self._timeline.opaque = True
         else:
             self._skip(MeterFault.CONTENT_TYPE)
@@ -203,7 +208,7 @@ class Tap(Guarded):
         return (
             len(self._reads) == self._batch_reads
             or len(data) > _BATCH_READ_BYTES
-            or len(self._run_ns) > 0  # what follows probably matches again, but has to wait
+            or len(self._run_ns) >= _LONG_RUN
         )
 
     def _read_response(self) -> None:

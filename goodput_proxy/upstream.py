@@ -315,7 +315,7 @@ class UpstreamConnection:
         if self._method == "HEAD":
             # The parser does not know the method and would wait for the body.
             self._complete = True
-            self._reusable = self._parser.should_keep_alive()
+            self._reusable = self._may_be_used_again()
             self._parser = httptools.HttpResponseParser(self)
 
     def on_chunk_header(self) -> None:
@@ -338,7 +338,15 @@ class UpstreamConnection:
         self._chunk_done = False
         if self._head_done and not self._complete:
             self._complete = True
-            self._reusable = self._parser.should_keep_alive()
+            self._reusable = self._may_be_used_again()
+
+    def _may_be_used_again(self) -> bool:
+        """Return whether the server keeps the connection open.
+
+        Frameworks on uvicorn answer what they did not expect with a 500, do not say that they
+        close, and do so: the next request would be lost.
+        """
+        return self._parser.get_status_code() != 500 and self._parser.should_keep_alive()
 
     # -- ends
 

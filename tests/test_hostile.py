@@ -259,4 +259,4 @@ def test_a_look_is_short(name: str) -> None:
         looks += 1
 
     assert looks >= len(body) // (24 * KIB)
-    assert longest < 0.25
+    assert longest < 1  # milliseconds, but for coverage's tracer

@@ -402,6 +402,13 @@ def test_of_tokens_only_the_time_is_kept() -> None:
     assert len(meter.tap._run_ns) == 2
 
 
+def test_short_runs_do_not_hurry() -> None:
+    """A stream that matches only now and then is looked at in the batches of the others."""
+    due = due_reads(Meter(), [ROLE, *[TOKEN, TOKEN, TOKEN + TOKEN] * 40])
+
+    assert len(due) < 8  # of 40 reads that do not match
+
+
 def test_batches_change_no_figure() -> None:
     """Times, gaps and order are the same whenever the bytes are looked at."""
     reads = [ROLE, *[TOKEN] * 150, TOKEN + TOKEN, *[TOKEN] * 5, TOKEN[:9], TOKEN[9:], STOP, DONE]
