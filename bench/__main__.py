@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import machine, report
+from bench import machine, meter, report
 from bench.load import Load
 from bench.measure import BenchError, Plan, run_rounds
 from bench.peers import PEERS, Peer
@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     facts = machine.describe(peers)
     results = report.Results(samples)
-    text = report.render(facts, plan, results, skipped)
+    costs = {} if options.quick else meter.by_build()
+    text = report.render(facts, plan, results, skipped, costs)
     print(text, end="")
     if options.save:
         _RESULTS.mkdir(exist_ok=True)
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         record = {"facts": facts, "plan": asdict(plan), "samples": [asdict(s) for s in samples]}
         (_RESULTS / "latest.json").write_text(json.dumps(record, indent=1) + "\n")
     checks = report.budget_checks(results) + report.harness_checks(results)
+    checks += report.meter_checks(costs)
     failed = any(check.verdict == "FAIL" for check in checks)
     return 1 if failed and not options.quick else 0
 

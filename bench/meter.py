@@ -8,12 +8,19 @@ proxy with other proxies in the other tables.
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from time import thread_time_ns
 from typing import TYPE_CHECKING
 
+from bench import compiled
+from bench.peers import GOODPUT, GOODPUT_COMPILED
 from goodput_proxy.classify import Route, classify
 from goodput_proxy.metrics import Metrics
 from goodput_proxy.settings import Settings
@@ -187,7 +194,7 @@ FORMATS = (
 )
 
 
-def measure_us(form: Format) -> float:
+def measure_us(form: Format, rounds: int = ROUNDS) -> float:
     """Return the median cost of a record, in microseconds."""
     settings = Settings()
     policy = build_policy(settings)
@@ -198,7 +205,7 @@ def measure_us(form: Format) -> float:
     if not isinstance(route, Route):
         raise TypeError(f"{form.path} is not inference")
     costs_us = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         tap = Tap(InferenceHead(route, form.path, (), 0), policy, metrics, settings.limits)
         tap.ask(b'{"model":"m","stream":true}')
         tap.begin(200, form.media_type, "")
@@ -218,12 +225,19 @@ def _feed(tap: Tap, reads: list[bytes]) -> None:
         pass
 
 
-def measure_all() -> list[tuple[Format, float]]:
-    """Return the cost of a record of every format."""
-    return [(form, measure_us(form)) for form in FORMATS]
+def by_build() -> dict[str, dict[str, float]]:
+    """Return the cost of a record by build of the proxy and format, in microseconds."""
+    builds = {GOODPUT: dict(os.environ)}
+    if compiled.missing() is None:
+        variables = compiled.environment(compiled.build())
+        variables["PYTHONPATH"] += os.pathsep + str(Path(__file__).parent.parent)
+        builds[GOODPUT_COMPILED] = {**os.environ, **variables}
+    command = [sys.executable, "-m", "bench.meter"]
+    return {
+        name: json.loads(subprocess.check_output(command, env=environment, text=True))
+        for name, environment in builds.items()
+    }
 
 
 if __name__ == "__main__":
-    for form, cost_us in measure_all():
-        verdict = "PASS" if cost_us <= form.must_us else "FAIL"
-        print(f"{verdict}  {form.name:<26} {cost_us:6.2f} us (must <= {form.must_us:.0f})")
+    json.dump({form.name: measure_us(form) for form in FORMATS}, sys.stdout)

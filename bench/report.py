@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.measure import Plan, Sample
+from bench.meter import FORMATS
 from bench.peers import DIRECT, GOODPUT, GOODPUT_COMPILED, NGINX, PLAIN_AIOHTTP
 
 Figure = Callable[[Sample], float]
@@ -249,7 +250,35 @@ def describe_plan(plan: Plan) -> str:
     )
 
 
-def render(facts: dict[str, str], plan: Plan, results: Results, skipped: dict[str, str]) -> str:
+def meter_table(costs: dict[str, dict[str, float]]) -> str:
+    """Return what the meter costs per record, by format and build."""
+    head = "| format | must | " + " | ".join(f"{build}, us/record" for build in costs) + " |"
+    rows = [
+        f"| {form.name} | {form.must_us:g} | "
+        + " | ".join(f"{by_format[form.name]:.2f}" for by_format in costs.values())
+        + " |"
+        for form in FORMATS
+    ]
+    return "\n".join([head, "| --- | --- |" + " --- |" * len(costs), *rows])
+
+
+def meter_checks(costs: dict[str, dict[str, float]]) -> list[Check]:
+    """Return what was promised of the meter alone; the compiled build is judged where it is."""
+    judged = costs.get(GOODPUT_COMPILED) or costs.get(GOODPUT) or {}
+    return [
+        Check(f"us per record, {form.name}", judged[form.name], form.must_us)
+        for form in FORMATS
+        if form.name in judged
+    ]
+
+
+def render(
+    facts: dict[str, str],
+    plan: Plan,
+    results: Results,
+    skipped: dict[str, str],
+    costs: dict[str, dict[str, float]],
+) -> str:
     """Return the whole report as Markdown."""
     parts = [
         "# goodput-proxy and its peers, side by side",
@@ -259,8 +288,10 @@ def render(facts: dict[str, str], plan: Plan, results: Results, skipped: dict[st
     ]
     if skipped:
         parts.append("\n".join(f"- skipped {name}: {why}" for name, why in skipped.items()))
+    if costs:
+        parts += ["What the meter costs, caches warm:", meter_table(costs)]
     for title, checks in (
-        (f"Budget, of {judged_build(results)}", budget_checks(results)),
+        (f"Budget, of {judged_build(results)}", budget_checks(results) + meter_checks(costs)),
         ("Is the bench itself sound", harness_checks(results)),
     ):
         parts.append(f"{title}:\n\n" + "\n".join(f"- {check.line()}" for check in checks))

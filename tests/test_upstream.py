@@ -57,6 +57,14 @@ class Bench:
         return self.sink.calls
 
 
+async def test_a_connection_on_which_a_500_came_is_not_used_again() -> None:
+    """Uvicorn closes it without a word, and a request that was sent in between would be lost."""
+    bench = Bench()
+    bench.read(SIZED.replace(b"200 OK", b"500 Oh"))
+
+    assert not bench.connection.usable
+
+
 SWITCH = b"HTTP/1.1 101 Switching\r\nUpgrade: WebSocket\r\nConnection: upgrade\r\n\r\n"
 
 

@@ -12,6 +12,7 @@ from bench import process, report
 from bench.client import percentile
 from bench.load import STAMP_DIGITS, STAMP_PREFIX, Load, request_bytes
 from bench.measure import BenchError, Plan, Sample, Use, choose_cores, run_rounds
+from bench.meter import FORMATS, measure_us
 from bench.peers import DIRECT, GOODPUT, GOODPUT_COMPILED, NGINX, PEERS, PLAIN_AIOHTTP, Peer
 from bench.upstream import TOKEN_CHUNK_BYTES
 
@@ -116,7 +117,7 @@ def test_the_compiled_build_is_judged_where_there_is_one() -> None:
             GOODPUT_COMPILED, number, 18.0 * slow
         )
     assert [check.verdict for check in report.budget_checks(pure)[:2]] == ["PASS", "PASS"]
-    assert "Budget, of goodput-proxy compiled:" in report.render({}, PLAN, pure, {})
+    assert "Budget, of goodput-proxy compiled:" in report.render({}, PLAN, pure, {}, {})
 
 
 def test_a_missing_proxy_is_skipped_not_failed() -> None:
@@ -153,14 +154,19 @@ def test_table_has_a_row_per_proxy() -> None:
 
 def test_report_names_machine_load_and_what_was_skipped() -> None:
     """A figure without its circumstances is worth nothing."""
+    costs = {GOODPUT: {form.name: 1.5 for form in FORMATS}}
+    costs[GOODPUT_COMPILED] = {**costs[GOODPUT], "chat": 2.5}
     text = report.render(
-        {"machine": "a machine"}, PLAN, four_peers(18.0), {"other": "not installed"}
+        {"machine": "a machine"}, PLAN, four_peers(18.0), {"other": "not installed"}, costs
     )
 
     assert "- machine: a machine" in text
     assert "8 connections x 2 requests x 10 tokens at 100 tokens/s each" in text
     assert "- skipped other: not installed" in text
     assert "- PASS  CPU per token / nginx: 1.12 (must <= 1.25, aim <= 1.00)" in text
+    assert "| chat | 2 | 1.50 | 2.50 |" in text
+    assert "- FAIL  us per record, chat: 2.50 (must <= 2.00)" in text
+    assert "- PASS  us per record, ollama: 1.50 (must <= 2.00)" in text
 
 
 def test_token_chunk_has_the_size_of_a_real_delta() -> None:
@@ -219,3 +225,9 @@ def test_proxy_that_does_not_start_is_reported_with_its_output() -> None:
 
     with pytest.raises(BenchError, match=r"broken ended\nno such option"):
         run_rounds([broken], PLAN, lambda _line: None)
+
+
+def test_the_meter_is_measured_in_every_format() -> None:
+    """Each format is inference, is read without a fault, and costs something."""
+    for form in FORMATS:
+        assert 0 < measure_us(form, rounds=1) < 1000
