@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from goodput_proxy.pool import UpstreamPool
     from goodput_proxy.relay import Relay
 
-SETTINGS = Settings.model_validate({"limits": {"body_scan_bytes": 2**18}})
+SETTINGS = Settings.model_validate(
+    {
+        "limits": {"body_scan_bytes": 2**18},
+        "slo_classes": [
+            {"name": "search", "match": {"path": "*/embeddings", "model": "e*"}, "e2e": "9s"}
+        ],
+    }
+)
 POLICY = build_policy(SETTINGS)
 CHAT = "/v1/chat/completions"
 HOST = (b"Host", b"x")
@@ -154,6 +161,25 @@ async def test_other_traffic() -> None:
     assert await task
     assert bench.count("goodput_passthrough_requests_total", kind="metadata") == 1
     assert bench.count("goodput_requests_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "judged"),
+    [("/v1/embeddings", "e5", 1), ("/v1/embeddings", "other", 0), ("/v1/rerank", "e5", 0)],
+)
+async def test_embeddings_are_judged_where_a_class_names_them(
+    path: str, model: str, judged: int
+) -> None:
+    """Their path has to be named, and the class has to take them."""
+    bench = Bench()
+    bench.upload(b'{"model":"%b","input":"x"}' % model.encode())
+    task = await bench.begin(target=path)
+    bench.respond(JSON_OK)
+    await task
+
+    requests = bench.count("goodput_requests_total", api="embeddings", slo="search")
+    aside = bench.count("goodput_passthrough_requests_total", kind="embedding")
+    assert (requests, aside) == (judged, 1 - judged)
 
 
 async def test_refusal() -> None:

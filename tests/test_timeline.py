@@ -299,3 +299,16 @@ def test_gaps_are_counted_as_they_come(gaps_ns: list[int]) -> None:
     assert Gaps(tuple(disjoint), sum(gaps_ns)) == record.gaps
     assert max(gaps_ns) == record.stall_ns
     assert sum(gaps_ns) // len(gaps_ns) == record.itl_ns
+
+
+def test_what_is_said_beside_a_run_of_tokens_counts_once() -> None:
+    """Counters and totals replace those before them, so that the newest is enough."""
+    timeline = Timeline(0, (5,))
+    timeline.streamed = True
+    timeline.add_run([CounterEvent(0, 7, 3), TokenEvent()], [10, 20, 22])
+    timeline.add_run([CounterEvent(0, 9)], [23])
+    record = timeline.record(status=200, end=End.CUT, end_ns=30, last_byte_ns=30)
+
+    assert (record.ttft_ns, record.e2e_ns, record.output_tokens) == (10, 22, 9)
+    assert record.input_tokens == 3
+    assert record.gaps == Gaps((1, 1), 12)

@@ -141,10 +141,10 @@ class _Zstd:
     __slots__ = ("_error", "_make", "_rest", "_zstd")
 
     def __init__(self) -> None:
-        if sys.version_info >= (3, 14):  # loaded when first met, as above
+        if sys.version_info >= (3, 14):  # pragma: no cover -- the tests may run on an older one
             from compression import zstd  # noqa: PLC0415
         else:
-            from backports import zstd  # noqa: PLC0415
+            from backports import zstd  # noqa: PLC0415 -- loaded when first met, as above
 
         self._make = zstd.ZstdDecompressor
         self._error = zstd.ZstdError
