@@ -183,8 +183,12 @@ class Relay:
         upgrade = self._upgrade
         if upgrade is None:
             raise RuntimeError("nobody has asked for another protocol")
-        self.status = 101
         self.keep_alive = False
+        if self._transport.is_closing():  # the client has left, and the loop is about to say so
+            transport.abort()
+            self._finish(End.CLIENT_LEFT)
+            return
+        self.status = 101
         self._write(switch_head(reason, headers))
         if upgrade.watcher is not None:
             upgrade.watcher.begin(headers)
@@ -195,7 +199,7 @@ class Relay:
             idle_s=upgrade.idle_s,
             watcher=upgrade.watcher,
         )
-        self.tunnel.open(upgrade.take_early(), early)
+        self.tunnel.open(upgrade.take_early(), early, client_full=self._paused)
 
     def on_end(self, trailers: Headers) -> None:
         """Pass the clean end of the response on."""

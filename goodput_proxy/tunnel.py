@@ -6,8 +6,11 @@ on the other way, and passes on a reset as a reset. When both sides have ended, 
 The protocols that stood there before are told when their connection is lost, so that they clean
 up after themselves.
 
-Ends: a tunnel is closed when neither side has sent a byte for `idle_s`, and at the deadline of a
-drain.
+It has ended when both sides have sent all, when a side is gone, when neither has sent a byte for
+`idle_s`, and at the deadline of a drain. By whom it has ended is told by the side that was the
+first to end its own half. What is still to be written then is written, for `idle_s` at most.
+
+TLS knows no half-close (asyncio has none): towards an upstream with TLS, the first end is both.
 """
 
 from __future__ import annotations
@@ -68,6 +71,7 @@ class Tunnel:
         self._watcher = watcher
         self._idle_s = idle_s
         self._ended = False
+        self._first: End | None = None  # by whom it ends, as soon as one side has
         self.progress_ns = monotonic_ns()
         show = (watcher.from_client, watcher.from_server) if watcher else (None, None)
         self._client = Pump(self, client, show[0], End.CLIENT_LEFT)
@@ -81,10 +85,18 @@ class Tunnel:
         """Whether a meter looks at what passes."""
         return self._watcher is not None
 
-    def open(self, from_client: bytes, from_server: bytes) -> None:
-        """Begin, with the bytes that each side had sent before."""
-        for pump, early in ((self._client, from_client), (self._server, from_server)):
+    def open(self, from_client: bytes, from_server: bytes, *, client_full: bool) -> None:
+        """Begin, with the bytes that each side had sent before.
+
+        `client_full` says that the client's transport has asked for no more, and will say when.
+        """
+        pumps = (self._client, self._server)
+        for pump in pumps:  # both, before anything is written: who is written to may be full
             pump.take_over()
+        self._client.transport.resume_reading()
+        if not client_full:
+            self._server.transport.resume_reading()
+        for pump, early in zip(pumps, (from_client, from_server), strict=True):
             if early:
                 pump.data_received(early)
 
@@ -94,17 +106,25 @@ class Tunnel:
         for pump in (self._client, self._server):
             pump.transport.close()
 
-    def ended_by(self, pump: Pump, exc: Exception | None) -> None:
+    def half_closed(self, pump: Pump) -> None:
+        """Take note that a side sends no more."""
+        self._first = self._first or pump.end
+        if pump.peer.ended or not pump.peer.transport.can_write_eof():
+            self.close(self._first)
+        elif not pump.peer.transport.is_closing():
+            pump.peer.transport.write_eof()
+
+    def lost(self, pump: Pump, exc: Exception | None) -> None:
         """Take note that a side is gone, and let the other side go in the same way."""
-        clean = pump.ended and pump.peer.ended
-        self._end(End.CLEAN if clean else pump.end)
-        if exc is None:
+        self._end(self._first or pump.end)
+        if pump.peer.lost:
+            self._idle_check.cancel()
+        elif exc is None:
             pump.peer.transport.close()
         else:
             reset(pump.peer.transport)
 
     def _end(self, end: End) -> None:
-        self._idle_check.cancel()
         if not self._ended:
             self._ended = True
             if self._watcher is not None:
@@ -115,8 +135,13 @@ class Tunnel:
         wait_s = self._idle_s - (monotonic_ns() - self.progress_ns) / 10**9
         if wait_s > 0:
             self._idle_check = self._loop.call_later(wait_s, self._check_idle)
-        else:
-            self.close(End.TIMED_OUT)
+            return
+        self._end(End.TIMED_OUT)
+        for pump in (self._client, self._server):
+            if pump.transport.get_write_buffer_size():
+                reset(pump.transport)  # it has not taken them for so long, and would hold us
+            else:
+                pump.transport.close()
 
 
 class Pump(asyncio.Protocol):
@@ -144,12 +169,12 @@ class Pump(asyncio.Protocol):
         self.transport = transport
         self.end = end
         self.ended = False  # this side sends no more
+        self.lost = False  # it is gone
 
     def take_over(self) -> None:
         """Become the transport's protocol."""
         self._before = self.transport.get_protocol()
         self.transport.set_protocol(self)
-        self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         """Write to the other side, then show it to the meter."""
@@ -162,11 +187,8 @@ class Pump(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Pass the half-close on; this side is still written to, until that side ends, too."""
         self.ended = True
-        if self.peer.ended or not self.peer.transport.can_write_eof():
-            self._tunnel.close(End.CLEAN if self.peer.ended else self.end)
-        elif not self.peer.transport.is_closing():
-            self.peer.transport.write_eof()
-        return True
+        self._tunnel.half_closed(self)
+        return self.transport.can_write_eof()  # TLS closes, and would warn if told otherwise
 
     def pause_writing(self) -> None:
         """Let the other side read no more: this one does not keep up."""
@@ -178,15 +200,14 @@ class Pump(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the tunnel, and tell who had the connection before."""
-        self._tunnel.ended_by(self, exc)
+        self.lost = True
+        self._tunnel.lost(self, exc)
         if self._before is not None:
             cast("asyncio.Protocol", self._before).connection_lost(exc)
 
 
 def reset(transport: asyncio.Transport) -> None:
     """Close a connection so that its peer sees a reset, and not an end."""
-    if transport.is_closing():
-        return
     sock = transport.get_extra_info("socket")
     if sock is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

@@ -32,7 +32,11 @@ class FakeTransport(asyncio.Transport):
         self._reading = True
         self.aborted = False
         self.closed = False
+        self.half_closed = False
+        self.can_half_close = True
+        self.unsent = 0  # bytes that the other end has not taken
         self.socket = FakeSocket()
+        self.protocol: asyncio.BaseProtocol = asyncio.Protocol()
 
     @property
     def written(self) -> bytes:
@@ -64,6 +68,21 @@ class FakeTransport(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return self.closed
+
+    def can_write_eof(self) -> bool:
+        return self.can_half_close
+
+    def write_eof(self) -> None:
+        self.half_closed = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self.protocol
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self.socket if name == "socket" else default
@@ -104,3 +123,8 @@ class RecordingSink:
 
     def on_failure(self, end: End) -> None:
         self.calls.append(("failure", end))
+
+    def on_switch(
+        self, reason: bytes, headers: Headers, transport: asyncio.Transport, early: bytes
+    ) -> None:
+        self.calls.append(("switch", reason, list(headers), transport, early))

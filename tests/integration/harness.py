@@ -98,6 +98,12 @@ class RunningProxy:
         return self.app._proxy
 
     @property
+    def connections(self) -> int:
+        """How many clients' connections are open."""
+        assert self.app._listener is not None
+        return len(self.app._listener.connections)
+
+    @property
     def port(self) -> int:
         """The traffic port."""
         return _port(self.app.proxy_url)
