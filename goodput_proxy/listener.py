@@ -18,8 +18,9 @@ from aiohttp import http_parser, web
 from aiohttp.web import RequestPayloadError
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
-from .heads import error_body, own_answer
+from .heads import error_body, find_header, own_answer
 from .proxy import Request
+from .upgrades import UpgradeFinder, may_switch
 
 if TYPE_CHECKING:
     from aiohttp import StreamReader
@@ -64,13 +65,14 @@ _CLOSE = cast("web.StreamResponse", _Sent(keep_alive=False))
 class ClientConnection(RequestHandler):
     """A client's connection."""
 
-    __slots__ = ("_body", "_head_times_ns", "_relay")
+    __slots__ = ("_body", "_finder", "_head_times_ns", "_relay")
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._head_times_ns: deque[int] = deque()  # of requests that wait for their handler
         self._relay: Relay | None = None
         self._body: StreamReader | None = None  # of the newest request
+        self._finder = UpgradeFinder()
 
     def take_head_time_ns(self) -> int:
         """Return when the head of the request at hand had been read."""
@@ -99,7 +101,7 @@ class ClientConnection(RequestHandler):
         """Stamp the heads that this read completes; break off a body that it spoils."""
         now_ns = monotonic_ns()
         known = self._request_count
-        super().data_received(data)
+        self._parse(data)
         for _ in range(self._request_count - known):
             self._head_times_ns.append(now_ns)
         if self._request_count > known:
@@ -110,6 +112,28 @@ class ClientConnection(RequestHandler):
                 # aiohttp forgets the body in which the error stood: its reader would wait for ever.
                 self._body.set_exception(RequestPayloadError("the body is malformed"))
                 self.close()  # nothing that follows can be parsed
+
+    def _parse(self, data: bytes) -> None:
+        """Let aiohttp parse a read, and hold back what follows a request for another protocol."""
+        while not self._upgraded and (self._body is None or self._body.is_eof()):
+            end = self._finder.find(data)
+            if not end:
+                break
+            super().data_received(data[:end])
+            data = data[end:]
+            if not self._messages:
+                return  # the connection is about to close
+            message, body = self._messages[-1]
+            if isinstance(message, _ErrInfo):
+                return
+            self._body = body
+            if body.at_eof() and _asks_for_upgrade(message):
+                self._upgraded = True  # aiohttp does so for WebSockets only
+        super().data_received(data)
+
+    def holds_behind(self, message: RawRequestMessage) -> bool:
+        """Return whether a request asks for another protocol and what follows it is held back."""
+        return self._upgraded and not self._messages and _asks_for_upgrade(message)
 
     def take_early(self) -> bytes:
         """Return what the client has sent behind its request for another protocol."""
@@ -149,9 +173,9 @@ class ClientConnection(RequestHandler):
 
 
 def _asks_for_upgrade(message: RawRequestMessage) -> bool:
-    """Return whether aiohttp has stopped parsing behind this request, as it does for no other."""
-    protocol = message.headers.get("Upgrade", "")
-    return message.upgrade and message.version.minor == 1 and protocol.lower() == "websocket"
+    """Return whether a request asks for another protocol that may be passed on."""
+    protocols = find_header(message.raw_headers, b"upgrade")
+    return message.upgrade and message.version.minor == 1 and may_switch(protocols)
 
 
 class Listener(web.Server):
@@ -222,7 +246,7 @@ class Listener(web.Server):
                 keep_alive=not message.should_close,
                 t0_ns=t0_ns,
                 transport=cast("asyncio.Transport", request.transport),
-                take_early=connection.take_early if _asks_for_upgrade(message) else None,
+                take_early=connection.take_early if connection.holds_behind(message) else None,
             ),
             connection.follow,
         )

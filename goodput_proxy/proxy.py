@@ -205,11 +205,11 @@ class Proxy:
         return Tap(head, self._policy, self._metrics, self._limits)
 
     def _make_upgrade(self, request: Request) -> Upgrade | None:
-        if request.take_early is None or not request.body.is_eof():
+        if request.take_early is None or not request.body.at_eof():
             return None
         protocol = find_header(request.headers, b"upgrade")
         meter = None
-        if is_realtime(request.target.partition("?")[0]):
+        if protocol.lower() == b"websocket" and is_realtime(request.target.partition("?")[0]):
             meter = RealtimeMeter(
                 request.target, request.headers, self._policy, self._metrics, self._limits
             )
@@ -224,12 +224,14 @@ class Proxy:
         self.in_flight -= 1
         if tap is not None:
             self._metrics.in_flight.dec()
+        if relay.tunnel is not None:
+            if not relay.tunnel.measured:
+                self._metrics.passthrough(Passthrough.TUNNEL)
+        elif tap is not None:
             tap.finish(relay.end, monotonic_ns())
-        elif relay.tunnel is None:
+        else:
             aside = Passthrough.EMBEDDING if isinstance(route, Route) else route
             self._metrics.passthrough(aside)
-        elif not relay.tunnel.measured:
-            self._metrics.passthrough(Passthrough.TUNNEL)
 
 
 def _frame(piece: bytes, *, chunked: bool) -> bytes:

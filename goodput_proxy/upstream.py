@@ -16,6 +16,7 @@ import httptools
 from .faults import UpstreamFault
 from .heads import Headers, find_header
 from .record import End
+from .upgrades import split_protocols
 
 if TYPE_CHECKING:
     import asyncio
@@ -111,7 +112,7 @@ class UpstreamConnection:
         self._chunk_done = False  # the parser's last word was the end of a chunk
         self._complete = False
         self._reusable = False
-        self._upgrade = b""  # the protocol that the request asks for, in lower case
+        self._upgrade = b""  # the protocols that the request asks for
         self._switching: tuple[bytes, Headers] | None = None  # the head of a 101
         self._early = b""  # what came behind that
         self.request_sent = False  # set by the proxy when all of the request was written
@@ -122,11 +123,11 @@ class UpstreamConnection:
     def begin(self, sink: Sink, method: str, upgrade: bytes = b"") -> None:
         """Start an exchange: what arrives from now on answers it.
 
-        `upgrade` is the protocol that the request asks for, if any.
+        `upgrade` lists the protocols that the request asks for, if any.
         """
         self._sink = sink
         self._method = method
-        self._upgrade = upgrade.lower()
+        self._upgrade = upgrade
         self._reset_head()
         self._head_done = self._framed = self._between_chunks = False
         self._complete = self._reusable = self.request_sent = False
@@ -272,9 +273,10 @@ class UpstreamConnection:
         headers, reason = self._headers, self._reason
         self._reset_head()
         if status == 101:
-            token = find_header(headers, b"upgrade").strip().lower()
-            if not self._upgrade or token != self._upgrade:
-                raise ValueError("the server switches protocols unasked")
+            asked = self._upgrade and self.request_sent and self._writable is None
+            protocol = find_header(headers, b"upgrade").strip().lower()
+            if not asked or protocol not in split_protocols(self._upgrade):
+                raise ValueError("the server switches protocols unasked, or too early")
             self._switching = reason, headers
             return
         if status < 200:

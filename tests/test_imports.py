@@ -16,7 +16,7 @@ MODULES = {
 
 # A module imports only what stands left of it.
 ORDER = [
-    *("faults", "duration", "address", "heads"),
+    *("faults", "duration", "address", "heads", "upgrades"),
     *("stream.events", "stream.decoding", "stream.output", "stream.usage", "stream.answer"),
     *("stream.framing", "stream.strings", "stream.sse", "stream.lines", "stream.array"),
     *(
@@ -67,6 +67,7 @@ PURE = (
         "body",
         "classify",
         "heads",
+        "upgrades",
     ]
 )
 IMPURE = {"aiohttp", "asyncio", "os", "prometheus_client", "socket", "time"}

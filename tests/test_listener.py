@@ -325,3 +325,88 @@ async def test_slow_parser_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_parser, "HttpRequestParser", http_parser.HttpRequestParserPy)
     with pytest.raises(RuntimeError, match="C parser"):
         make_listener(handle)
+
+
+WISH = b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUPGRADE: %b\r\n\r\n"
+
+
+@pytest.mark.parametrize("protocol", [b"websocket", b"WebSocket", b"other", b"a/1, websocket"])
+@pytest.mark.parametrize("before", [b"", GET, b"\r\n" + GET + GET])
+async def test_bytes_behind_a_wish_for_another_protocol(protocol: bytes, before: bytes) -> None:
+    """All of them are held back, wherever reads are cut; none is taken for a request."""
+    data = before + WISH % protocol + b"GET early\r\n\r\n\x00"
+    for cut in range(len(data)):
+        seen: list[Request] = []
+        waiting = asyncio.Event()
+
+        async def handle(
+            request: Request,
+            _: object,
+            seen: list[Request] = seen,
+            waiting: asyncio.Event = waiting,
+        ) -> bool:
+            seen.append(request)
+            if request.take_early is not None:
+                await waiting.wait()
+            return True
+
+        async with connected(make_listener(handle)) as (connection, _):
+            for piece in (data[:cut], data[cut:]):
+                connection.data_received(piece)
+                await settle()
+            early = [r.take_early() for r in seen if r.take_early is not None]
+
+        assert early == [b"GET early\r\n\r\n\x00"]
+        assert len(seen) == 1 + before.count(b"GET")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        WISH % b"h2c",
+        WISH % b"",
+        WISH.replace(b"1.1", b"1.0") % b"websocket",
+        WISH.replace(b"Connection: Upgrade\r\n", b"") % b"websocket",
+        GET.replace(b"Host", b"Upgrade-Insecure-Requests: 1\r\nHost"),
+    ],
+)
+async def test_what_is_no_wish(request_bytes: bytes) -> None:
+    """Nothing is held back for the proxy, and pipelined requests are not lost."""
+    seen: list[Request] = []
+
+    async def handle(request: Request, _: object) -> bool:
+        seen.append(request)
+        return True
+
+    async with connected(make_listener(handle)) as (connection, _):
+        connection.data_received(request_bytes + GET)
+        await settle()
+
+    assert [request.take_early for request in seen][:1] == [None]
+    assert len(seen) == (1 if b"HTTP/1.0" in request_bytes else 2)
+
+
+async def test_a_malformed_wish() -> None:
+    """It is answered as any other malformed request, and what follows it is not looked at."""
+
+    async def handle(*_: object) -> bool:
+        raise AssertionError
+
+    async with connected(make_listener(handle)) as (connection, transport):
+        connection.data_received((WISH % b"other").replace(b"Host", b"Ho st") + GET)
+        await settle()
+
+    assert transport.written.startswith(b"HTTP/1.1 400 ")
+    assert transport.written.count(b"HTTP/1.1") == 1
+
+
+async def test_a_wish_on_a_connection_that_closes() -> None:
+    """Nothing is parsed any more."""
+
+    async def handle(*_: object) -> bool:
+        raise AssertionError
+
+    async with connected(make_listener(handle)) as (connection, _):
+        connection.close()
+        connection.data_received(WISH % b"other" + GET)
+        await settle()

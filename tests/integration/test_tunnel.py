@@ -13,9 +13,10 @@ from aiohttp import web
 
 from tests.frames import frame
 from tests.integration.fake_upstream import Ending
-from tests.integration.harness import get_request, scrape, sized
+from tests.integration.harness import get_request, post, scrape, sized
 from tests.integration.test_flow import BODY_BYTES, HELD_BYTES, digest, pieces, stalled
 from tests.streams import load_case
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -186,21 +187,99 @@ async def test_another_protocol_than_was_asked_for(proxy: RunningProxy, answer: 
     "wishes",
     [
         (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: x"),
+        (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: a, H2C", b"HTTP2-Settings: x"),
         (b"Upgrade: websocket",),
         (b"Connection: Upgrade",),
-        (b"Connection: Upgrade", b"Upgrade: other"),
+        (b"Connection: Upgrade", b"Upgrade:"),
     ],
 )
 async def test_what_is_not_asked_for_in_full_is_stripped(
     proxy: RunningProxy, wishes: tuple[bytes, ...]
 ) -> None:
-    """HTTP/2 over an upgrade, half a wish, and unknown protocols stay plain requests."""
-    client, server = await proxy.begin(get_request(b"/ws", *wishes))
-    head, _ = await server.request()
-    server.send(sized(b"ok"))
+    """HTTP/2 over an upgrade and half a wish are plain requests, also for what follows them."""
+    client, server = await proxy.begin(get_request(b"/1", *wishes) + get_request(b"/2"))
+    for target in (b"/1", b"/2"):
+        head, _ = await server.request()
+        assert head == get_request(target)
+        server.send(sized(target))
+        assert (await client.answer()).body == target
 
-    assert head == get_request(b"/ws")
-    assert (await client.answer()).body == b"ok"
+
+async def test_a_request_with_a_body_is_not_upgraded(proxy: RunningProxy) -> None:
+    """Where the protocols change would depend on what arrives when."""
+    client, server = await proxy.begin(post(b"{}", *WISHES, path=b"/ws"))
+    head, body = await server.request()
+    server.send(SWITCH)
+
+    assert (head, body) == (
+        post(b"", b"Sec-WebSocket-Key: a", path=b"/ws").replace(b"Length: 0", b"Length: 2"),
+        b"{}",
+    )
+    assert (await client.answer()).status == 502
+
+
+async def test_an_inference_path_may_become_a_tunnel(proxy: RunningProxy) -> None:
+    """It is no inference then, and no failure of one."""
+    bodiless = HANDSHAKE.replace(b"GET /ws", b"POST /v1/chat/completions")
+    client, server = await proxy.begin(bodiless)
+    await server.request()
+    server.send(SWITCH)
+    await client.until(rb"\r\n\r\n")
+    client.reset()
+    samples = await proxy.samples()
+
+    assert samples.total("goodput_passthrough_requests_total", kind="tunnel") == 1
+    assert samples.verdicts() == {}
+    assert samples.total("goodput_requests_in_flight") == 0
+
+
+async def test_other_protocols(proxy: RunningProxy) -> None:
+    """What is asked for need not be a WebSocket: aiohttp does not have to know it."""
+    wish = get_request(b"/x", b"Connection: upgrade", b"Upgrade: a/1, b")
+    client, server = await proxy.begin(get_request(b"/0") + wish + b"GET early")
+    await server.request()
+    server.send(sized(b"0"))
+    assert (await client.answer()).body == b"0"
+    head, _ = await server.request()
+    assert head == get_request(b"/x", b"Connection: Upgrade", b"Upgrade: a/1, b")
+    client.send(b" and later")
+    server.send(SWITCH.replace(b"websocket", b"B"), b"back")
+    await server.until(rb"^GET early and later$")
+    await client.until(rb"back$")
+
+
+async def test_a_declined_wish_for_another_protocol(proxy: RunningProxy) -> None:
+    """What was held back behind it are requests, after all."""
+    wish = get_request(b"/1", b"Connection: upgrade", b"Upgrade: other")
+    client, server = await proxy.begin(wish + get_request(b"/2"))
+    client.send(get_request(b"/3"))
+    for target in (b"/1", b"/2", b"/3"):
+        head, _ = await server.request()
+        assert head.startswith(b"GET " + target)
+        server.send(sized(target))
+        assert (await client.answer()).body == target
+
+
+async def test_a_client_that_leaves_before_the_101(proxy: RunningProxy) -> None:
+    """Its server is told at once."""
+    client, server = await proxy.begin(HANDSHAKE + b"early")
+    client.close()
+
+    await server.ended()
+    samples = await proxy.samples()
+    assert samples.total("goodput_passthrough_requests_total", kind="other") == 1
+
+
+async def test_a_side_that_is_gone_does_not_hold_the_other(start_proxy: StartProxy) -> None:
+    """What a stalled client does not take within the bound is given up, with its connection."""
+    proxy = await start_proxy(timeouts={"tunnel": "200ms"})
+    client, server = await open_tunnel(proxy)
+    client.pause()
+    pouring = asyncio.create_task(server.pour(pieces(BODY_BYTES)))
+    await server.ended()
+    await pouring
+
+    await eventually(lambda: not proxy.connections, "no client's connection")
 
 
 @pytest.fixture
