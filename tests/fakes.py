@@ -123,8 +123,3 @@ class RecordingSink:
 
     def on_failure(self, end: End) -> None:
         self.calls.append(("failure", end))
-
-    def on_switch(
-        self, reason: bytes, headers: Headers, transport: asyncio.Transport, early: bytes
-    ) -> None:
-        self.calls.append(("switch", reason, list(headers), transport, early))

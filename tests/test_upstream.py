@@ -72,7 +72,8 @@ SWITCH = b"HTTP/1.1 101 Switching\r\nUpgrade: WebSocket\r\nConnection: upgrade\r
 async def test_a_switch_that_was_asked_for(cut: int) -> None:
     """The connection is handed over with what came behind the 101, and is not ours any more."""
     bench = Bench()
-    bench.connection.begin(bench.sink, "GET", b"websocket")
+    bench.connection.begin(bench.sink, "GET", b"other, WebSocket")
+    bench.connection.request_sent = True
     calls = bench.read(SWITCH[:cut], SWITCH[cut:] + b"early")
     bench.connection.abort()
     bench.lose()
@@ -96,8 +97,21 @@ async def test_a_switch_that_was_not_asked_for(asked: bytes, head: bytes) -> Non
     """To another protocol, when none was asked for, or half a one, it breaks the exchange."""
     bench = Bench()
     bench.connection.begin(bench.sink, "GET", asked)
+    bench.connection.request_sent = True
 
     assert bench.read(head + b"early") == [("failure", End.CUT)]
+
+
+@pytest.mark.parametrize("full", [True, False])
+async def test_a_switch_before_its_time(full: bool) -> None:  # noqa: FBT001 -- a parameter
+    """A server that has not taken the whole request cannot have read it (RFC 9110, 7.8)."""
+    bench = Bench()
+    bench.connection.begin(bench.sink, "GET", b"websocket")
+    bench.connection.request_sent = full
+    if full:
+        bench.connection.pause_writing()
+
+    assert bench.read(SWITCH) == [("failure", End.CUT)]
 
 
 async def test_fresh_connection() -> None:
