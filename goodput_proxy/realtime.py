@@ -9,7 +9,9 @@
           error. A response that the client has cancelled counts as a client that left.
 
 A connection that ends within an utterance leaves it truncated when the server went, and cancelled
-when the client did. Transcriptions of the input beside spoken answers are not the answer.
+when the client did. The first close frame tells who went: TCP would not, since a server closes its
+end first also when the client has asked it to (RFC 6455, 7.1.1). Transcriptions of the input beside
+spoken answers are not the answer.
 
 Only text messages are read; of what a client sends, only their names.
 """
@@ -89,7 +91,7 @@ class RealtimeMeter(Guarded):
         self._utterance: Timeline | None = None
         self._begun = False  # the utterance has had a token
         self._answers = False  # the server answers; it does not only transcribe
-        self._broken = False
+        self._over = False  # nothing is looked at any more
 
     def begin(self, headers: Headers) -> None:
         """Take note of the 101 that opened the connection."""
@@ -97,20 +99,27 @@ class RealtimeMeter(Guarded):
 
     def from_client(self, data: bytes, now_ns: int) -> None:
         """Look at bytes of the client that have been forwarded."""
-        if not self._broken:
+        if not self._over:
             self._guard(self._read, self._client, self._hear, data, now_ns)
+            self._note_close(self._client, End.CLIENT_LEFT, now_ns)
 
     def from_server(self, data: bytes, now_ns: int) -> None:
         """Look at bytes of the server that have been forwarded."""
-        if not self._broken:
+        if not self._over:
             self._guard(self._read, self._server, self._answer, data, now_ns)
+            self._note_close(self._server, End.CUT, now_ns)
 
     def finish(self, end: End, end_ns: int) -> None:
         """Judge the utterance that the end of the connection has cut off, if there is one."""
         self._guard(self._cut, end, end_ns)
 
+    def _note_close(self, reader: MessageReader, end: End, now_ns: int) -> None:
+        if reader.closed and not self._over:
+            self._over = True
+            self._guard(self._cut, end, now_ns)
+
     def _give_up(self) -> None:
-        self._broken = True
+        self._over = True
         if self._utterance is not None:
             self._utterance = None
             self._metrics.in_flight.dec()

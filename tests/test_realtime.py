@@ -12,7 +12,7 @@ from goodput_proxy.realtime import RealtimeMeter
 from goodput_proxy.record import End
 from goodput_proxy.settings import Settings
 from goodput_proxy.slo import build_policy
-from tests.frames import BINARY, Deflater, frame
+from tests.frames import BINARY, CLOSE, Deflater, frame
 
 MS = 1_000_000
 COMMIT = {"type": "input_audio_buffer.commit"}
@@ -176,6 +176,29 @@ def test_a_connection_that_ends_within_an_utterance(end: End, verdict: tuple[str
     assert connection.verdicts == {verdict: 1.0}
 
 
+@pytest.mark.parametrize(
+    ("client_first", "verdict"),
+    [(True, ("cancelled", "client")), (False, ("error", "truncated"))],
+)
+def test_a_close_frame_within_an_utterance(
+    client_first: bool,  # noqa: FBT001 -- a test's parameter
+    verdict: tuple[str, str],
+) -> None:
+    """Who says so first has ended it, whoever closes the connection; what follows is no answer."""
+    connection = Connection()
+    connection.say(0, CREATE)
+    connection.answer(10, DELTA)
+    if client_first:
+        connection.meter.from_client(frame(b"\x03\xe8", CLOSE, mask=b"mask"), 20 * MS)
+    connection.answer(30, DELTA)
+    connection.meter.from_server(frame(b"\x03\xe8", CLOSE), 40 * MS)
+    connection.answer(50, CREATED)
+    connection.meter.finish(End.CUT, 60 * MS)
+
+    assert connection.verdicts == {verdict: 1.0}
+    assert connection.in_flight == {}
+
+
 def test_a_connection_between_utterances() -> None:
     """Errors and ends that answer nobody are not requests."""
     connection = Connection()
@@ -219,6 +242,20 @@ def test_large_messages() -> None:
 
     assert connection.verdicts == {("good", ""): 1.0}
     assert connection.counts("goodput_tap_errors_total") == {("oversize_record",): 1.0}
+
+
+def test_a_large_wish() -> None:
+    """Its own type counts, not those of the tools in it."""
+    connection = Connection()
+    tools = [{"type": "function", "name": "f", "description": "x" * 3000}]
+    connection.say(0, {**CREATE, "response": {"tools": tools}})
+    connection.answer(50, CREATED)
+    output = [{"type": "message", "content": "x" * 50_000}]
+    done = {"type": "response.done", "response": {"output": output, "status": "completed"}}
+    connection.answer(100, DELTA, done)
+
+    assert connection.ttft_ms == 100
+    assert connection.in_flight == {}
 
 
 def test_compressed_connections() -> None:

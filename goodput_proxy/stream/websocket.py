@@ -2,6 +2,7 @@
 
 A text message becomes a record, whole or, above the cap, by its two ends. Fragments are joined,
 control frames between them skipped, binary messages too: no API of the field sends its events so.
+Behind a close frame nothing follows (section 5.5.1); `closed` says that it has come.
 Frames of clients are unmasked. Messages that permessage-deflate has compressed (RFC 7692) are
 inflated, with the window kept from message to message unless the handshake gave that up.
 """
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _CONTINUATION, _TEXT, _BINARY = 0, 1, 2
 _CONTROL = 8  # and above
+_CLOSE = 8
 _NONE = -1  # no message has begun
 _FLUSHED = b"\x00\x00\xff\xff"  # what a sender leaves out at the end of each message
 # No message of the field comes near; one that does is given up.
@@ -35,6 +37,7 @@ class MessageReader:
     """
 
     __slots__ = (
+        "closed",
         *("_compressed", "_deflate", "_final", "_head", "_in_payload", "_inflated_bytes"),
         *("_left", "_mask", "_message", "_opcode", "_record", "_takeover", "_zlib"),
     )
@@ -50,6 +53,7 @@ class MessageReader:
         self._takeover = takeover
         self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)
         self._inflated_bytes = 0
+        self.closed = False
         # The frame at hand.
         self._head = b""  # as far as it has come
         self._in_payload = False
@@ -70,7 +74,7 @@ class MessageReader:
         """
         records: list[Record] = []
         at = 0
-        while True:
+        while not self.closed:
             if self._in_payload:
                 piece = data[at : at + self._left]
                 at += len(piece)
@@ -88,6 +92,7 @@ class MessageReader:
                     return records
                 if len(self._head) == _head_bytes(self._head):
                     self._begin_frame(self._head)
+        return records
 
     def _begin_frame(self, head: bytes) -> None:
         self._head = b""
@@ -117,6 +122,7 @@ class MessageReader:
                 self._record.add(text)
 
     def _end_frame(self) -> list[Record]:
+        self.closed = self._opcode == _CLOSE
         if self._opcode >= _CONTROL or not self._final:
             return []
         message, self._message = self._message, _NONE

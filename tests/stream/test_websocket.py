@@ -52,11 +52,26 @@ def test_fragments_with_control_frames_between() -> None:
         + frame(b"two ", CONTINUATION, final=False, mask=b"abcd")
         + frame(b"", CONTINUATION, final=False)
         + frame(b"three", CONTINUATION)
-        + frame(b"", CLOSE)
         + frame(b"")
+        + frame(b"", CLOSE)
     )
 
     assert read(body) == read(*split(body)) == [b"one two three", b""]
+
+
+def test_a_close_frame_is_the_last() -> None:
+    """It is noticed when it is whole, and what follows is not looked at."""
+    reader = MessageReader()
+    body = frame(b"text") + frame(b"\x03\xe8bye", CLOSE) + b"\xff\xff"
+    closed = []
+    messages = []
+    for piece in split(body):
+        messages += [record.data for record in reader.feed(piece)]
+        closed.append(reader.closed)
+
+    assert messages == [b"text"]
+    assert closed == [False] * (len(body) - 3) + [True] * 3
+    assert read(body) == [b"text"]
 
 
 def test_binary_messages_are_skipped() -> None:
