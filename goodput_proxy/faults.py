@@ -15,6 +15,7 @@ class MeterFault(StrEnum):
     CONTENT_ENCODING = "content_encoding"  # compressed: timed and not read
     FRAMING = "framing"  # not the framing that was agreed on
     CONTENT_TYPE = "content_type"  # neither a stream nor JSON: timed and not read
+    OVERLOAD = "overload"  # it came faster than it could be looked at
     INTERNAL = "internal"  # a defect
 
 

@@ -211,7 +211,12 @@ class Proxy:
         meter = None
         if protocol.lower() == b"websocket" and is_realtime(request.target.partition("?")[0]):
             meter = RealtimeMeter(
-                request.target, request.headers, self._policy, self._metrics, self._limits
+                request.target,
+                request.headers,
+                self._policy,
+                self._metrics,
+                self._limits,
+                queue=self._queue,
             )
         return Upgrade(protocol, request.take_early, self._tunnel_idle_s, meter)
 

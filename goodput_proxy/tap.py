@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from time import monotonic_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .body import BodyCopy
 from .classify import Ask, Passthrough, read_ask
@@ -335,6 +335,13 @@ def _is_one_record(data: bytes) -> bool:
     return len(data) <= MAX_RECORD_BYTES and data.find(b"\n", 64) >= len(data) - 4
 
 
+class Digesting(Protocol):
+    """A meter that holds what it has not looked at yet."""
+
+    def digest(self) -> bool:
+        """Look at some of it; return whether that was all."""
+
+
 class TapQueue:
     """Let taps look at their bytes after the event loop has written.
 
@@ -348,13 +355,17 @@ class TapQueue:
     def __init__(self, call_soon: Callable[[Callable[[], None]], object], metrics: Metrics) -> None:
         self._call_soon = call_soon
         self._metrics = metrics
-        self._due: deque[Tap] = deque()
+        self._due: deque[Digesting] = deque()
 
-    def put(self, tap: Tap, now_ns: int) -> None:
+    def put(self, tap: Digesting, now_ns: int) -> None:
         """Queue a tap whose newest bytes were read at `now_ns` and have just been written."""
         # uvloop's `write` hands bytes to the kernel itself, as asyncio's does. One read of each
         # batch is sampled.
         self._metrics.overhead("token", monotonic_ns() - now_ns)
+        self.add(tap)
+
+    def add(self, tap: Digesting) -> None:
+        """Queue a tap that holds something."""
         if not self._due:
             self._call_soon(self._drain)
         self._due.append(tap)

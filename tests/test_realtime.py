@@ -12,7 +12,8 @@ from goodput_proxy.realtime import RealtimeMeter
 from goodput_proxy.record import End
 from goodput_proxy.settings import Settings
 from goodput_proxy.slo import build_policy
-from tests.frames import BINARY, CLOSE, Deflater, frame
+from goodput_proxy.tap import TapQueue
+from tests.frames import BINARY, CLOSE, PING, Deflater, frame
 
 MS = 1_000_000
 COMMIT = {"type": "input_audio_buffer.commit"}
@@ -32,18 +33,29 @@ class Connection:
         settings = Settings()
         policy = build_policy(settings)
         self.metrics = Metrics(policy, 32)
-        self.meter = RealtimeMeter(target, (), policy, self.metrics, settings.limits)
+        self.queue = TapQueue(lambda _: None, self.metrics)
+        self.meter = RealtimeMeter(target, (), policy, self.metrics, settings.limits, queue=self.queue)
         self.meter.begin(((b"Sec-WebSocket-Extensions", extensions),))
 
     def say(self, at_ms: int, *messages: Any) -> None:
         """Let the client send messages."""
         for message in messages:
-            self.meter.from_client(frame(json.dumps(message).encode(), mask=b"mask"), at_ms * MS)
+            self.send(at_ms, frame(json.dumps(message).encode(), mask=b"mask"))
 
     def answer(self, at_ms: int, *messages: Any) -> None:
         """Let the server send messages."""
         for message in messages:
-            self.meter.from_server(frame(json.dumps(message).encode()), at_ms * MS)
+            self.receive(at_ms, frame(json.dumps(message).encode()))
+
+    def send(self, at_ms: int, data: bytes) -> None:
+        """Let the client send bytes."""
+        self.meter.from_client(data, at_ms * MS)
+        self.queue._drain()
+
+    def receive(self, at_ms: int, data: bytes) -> None:
+        """Let the server send bytes."""
+        self.meter.from_server(data, at_ms * MS)
+        self.queue._drain()
 
     def counts(self, metric: str) -> dict[tuple[str, ...], float]:
         """Return the samples of a metric that are not zero, by their label values."""
@@ -189,9 +201,9 @@ def test_a_close_frame_within_an_utterance(
     connection.say(0, CREATE)
     connection.answer(10, DELTA)
     if client_first:
-        connection.meter.from_client(frame(b"\x03\xe8", CLOSE, mask=b"mask"), 20 * MS)
+        connection.send(20, frame(b"\x03\xe8", CLOSE, mask=b"mask"))
     connection.answer(30, DELTA)
-    connection.meter.from_server(frame(b"\x03\xe8", CLOSE), 40 * MS)
+    connection.receive(40, frame(b"\x03\xe8", CLOSE))
     connection.answer(50, CREATED)
     connection.meter.finish(End.CUT, 60 * MS)
 
@@ -203,7 +215,7 @@ def test_a_connection_between_utterances() -> None:
     """Errors and ends that answer nobody are not requests."""
     connection = Connection()
     connection.answer(5, {"type": "error"}, DELTA, {"no": "type"}, [1])
-    connection.meter.from_server(frame(b"not json") + frame(b"\x00", BINARY), 6 * MS)
+    connection.receive(6, frame(b"not json") + frame(b"\x00", BINARY))
     connection.meter.finish(End.CLIENT_LEFT, 9 * MS)
 
     assert connection.verdicts == {}
@@ -264,11 +276,11 @@ def test_compressed_connections() -> None:
     client, server = Deflater(), Deflater(takeover=False)
     for at, message in ((0, COMMIT), (50, CREATE)):
         payload = client.compress(json.dumps(message).encode())
-        connection.meter.from_client(frame(payload, mask=b"abcd", compressed=True), at * MS)
+        connection.send(at, frame(payload, mask=b"abcd", compressed=True))
     answers: list[dict[str, Any]] = [DELTA, DELTA, DONE]
     for answer in answers:
         payload = server.compress(json.dumps(answer).encode())
-        connection.meter.from_server(frame(payload, compressed=True), 150 * MS)
+        connection.receive(150, frame(payload, compressed=True))
 
     assert connection.verdicts == {("good", ""): 1.0}
     assert connection.ttft_ms == 100
@@ -278,7 +290,7 @@ def test_what_is_no_websocket_is_not_measured() -> None:
     """An utterance that cannot be followed is neither good nor bad; nothing is looked at after."""
     connection = Connection()
     connection.say(0, CREATE)
-    connection.meter.from_server(b"\xff\xff", 5 * MS)
+    connection.receive(5, b"\xff\xff")
     connection.answer(10, DELTA, DONE)
     connection.say(20, CREATE)
     connection.meter.finish(End.CLEAN, 30 * MS)
@@ -304,3 +316,43 @@ def test_a_defect_of_the_meter_stays_in_it(monkeypatch: pytest.MonkeyPatch, name
 
     assert connection.counts("goodput_tap_errors_total")[("internal",)] >= 1.0
     assert connection.in_flight == {}
+
+
+def test_work_is_done_in_small_steps() -> None:
+    """Many frames at once, and one that inflates a thousandfold, leave others their turns."""
+    for data in (frame(b"", PING, mask=b"mask") * 10_000, bomb(50)):
+        connection = Connection(extensions=b"permessage-deflate")
+        connection.say(0, CREATE)
+        connection.meter.from_client(data, 1 * MS)
+        connection.meter.from_server(frame(json.dumps(DELTA).encode()), 2 * MS)
+        connection.meter.finish(End.CLIENT_LEFT, 3 * MS)
+        steps = 1
+        while not connection.meter.digest():
+            steps += 1
+
+        assert steps > len(data) // 1024
+        assert connection.verdicts == {("cancelled", "client"): 1.0}
+        assert connection.counts("goodput_tap_errors_total") == {}
+
+
+def bomb(messages: int) -> bytes:
+    """Return frames that inflate to a MiB each."""
+    deflater = Deflater()
+    payloads = [deflater.compress(bytes(2**20)) for _ in range(messages)]
+    return b"".join(frame(payload, mask=b"mask", compressed=True) for payload in payloads)
+
+
+def test_who_is_too_fast_is_not_measured() -> None:
+    """What waits to be looked at is bounded; the bytes have passed before."""
+    connection = Connection()
+    connection.say(0, CREATE)
+    for _ in range(4):
+        connection.meter.from_client(b"\x89\x80mask" * 20_000, 1 * MS)
+    assert connection.meter.digest()
+    connection.answer(10, DELTA, DONE)
+    connection.meter.finish(End.CLIENT_LEFT, 30 * MS)
+
+    assert connection.verdicts == {}
+    assert connection.in_flight == {}
+    assert connection.counts("goodput_tap_errors_total") == {("overload",): 1.0}
+    assert connection.counts("goodput_passthrough_requests_total") == {("unmeasured",): 1.0}

@@ -9,14 +9,11 @@ inflated, with the window kept from message to message unless the handshake gave
 
 from __future__ import annotations
 
+import sys
 import zlib
-from typing import TYPE_CHECKING
 
 from .framing import MAX_RECORD_BYTES, PartialRecord, Record
 from .inflate import PIECE_BYTES, Undecodable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _CONTINUATION, _TEXT, _BINARY = 0, 1, 2
 _CONTROL = 8  # and above
@@ -32,27 +29,30 @@ class MessageReader:
 
     Args:
         max_record_bytes: longer messages are oversize.
+        tails: the ends of those are kept as well; without, what is not compressed is skipped.
         deflate: permessage-deflate was agreed on.
         takeover: its window is kept from message to message.
     """
 
     __slots__ = (
         "closed",
-        *("_compressed", "_deflate", "_final", "_head", "_in_payload", "_inflated_bytes"),
-        *("_left", "_mask", "_message", "_opcode", "_record", "_takeover", "_zlib"),
+        *("_compressed", "_deflate", "_final", "_head", "_in_payload"),
+        *("_left", "_mask", "_message", "_opcode", "_record", "_seen_bytes", "_takeover"),
+        *("_wanted_bytes", "_zlib"),
     )
 
     def __init__(
         self,
         max_record_bytes: int = MAX_RECORD_BYTES,
         *,
+        tails: bool = True,
         deflate: bool = False,
         takeover: bool = True,
     ) -> None:
         self._deflate = deflate
         self._takeover = takeover
+        self._wanted_bytes = sys.maxsize if tails else max_record_bytes + 1
         self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._inflated_bytes = 0
         self.closed = False
         # The frame at hand.
         self._head = b""  # as far as it has come
@@ -64,6 +64,7 @@ class MessageReader:
         # The message at hand.
         self._message = _NONE
         self._compressed = False
+        self._seen_bytes = 0
         self._record = PartialRecord(max_record_bytes)
 
     def feed(self, data: bytes) -> list[Record]:
@@ -115,42 +116,45 @@ class MessageReader:
     def _take(self, piece: bytes) -> None:
         if self._opcode >= _CONTROL or not piece:
             return
-        if self._mask:
-            piece = self._unmask(piece)
-        for text in self._inflate(piece) if self._compressed else (piece,):
-            if self._message == _TEXT:
-                self._record.add(text)
+        if self._compressed:  # all of it: later messages may refer to what nobody wants
+            self._add_inflated(self._unmask(piece))
+        elif self._message == _TEXT and self._seen_bytes < self._wanted_bytes:
+            self._add(self._unmask(piece))
+
+    def _add(self, text: bytes) -> None:
+        if self._message == _TEXT and self._seen_bytes < self._wanted_bytes:
+            self._record.add(text)
+        self._seen_bytes += len(text)
 
     def _end_frame(self) -> list[Record]:
         self.closed = self._opcode == _CLOSE
         if self._opcode >= _CONTROL or not self._final:
             return []
-        message, self._message = self._message, _NONE
-        self._inflated_bytes = 0
         if self._compressed:
-            for text in self._inflate(_FLUSHED):
-                if message == _TEXT:
-                    self._record.add(text)
+            self._add_inflated(_FLUSHED)
             if not self._takeover:
                 self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)
+        message, self._message = self._message, _NONE
+        self._seen_bytes = 0
         return [self._record.end(b"")] if message == _TEXT else []
 
     def _unmask(self, piece: bytes) -> bytes:
+        if not self._mask:
+            return piece
         mask = (self._mask * (len(piece) // 4 + 1))[: len(piece)]
         turn = len(piece) % 4  # the next piece goes on where this one ends
         self._mask = self._mask[turn:] + self._mask[:turn]
         return (int.from_bytes(piece) ^ int.from_bytes(mask)).to_bytes(len(piece))
 
-    def _inflate(self, data: bytes) -> Iterator[bytes]:
+    def _add_inflated(self, data: bytes) -> None:
         while True:
             try:
                 piece = self._zlib.decompress(data, PIECE_BYTES)
             except zlib.error as exc:
                 raise Undecodable("not deflate") from exc
-            self._inflated_bytes += len(piece)
-            if self._inflated_bytes > _MAX_INFLATED_BYTES or self._zlib.eof:
+            self._add(piece)
+            if self._seen_bytes > _MAX_INFLATED_BYTES or self._zlib.eof:
                 raise Undecodable("the message grows without end, or ends the connection's window")
-            yield piece
             data = self._zlib.unconsumed_tail
             if not data and len(piece) < PIECE_BYTES:
                 return

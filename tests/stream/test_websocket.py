@@ -109,6 +109,20 @@ def test_an_oversize_message_keeps_its_ends() -> None:
     assert (long.head, long.tail) == (text[:HEAD_BYTES], text[-TAIL_BYTES:])
 
 
+@pytest.mark.parametrize("compressed", [True, False])
+def test_of_a_client_only_beginnings_are_kept(compressed: bool) -> None:  # noqa: FBT001
+    """The rest of a long message is skipped, whatever else has to be done with it."""
+    reader = MessageReader(1024, tails=False, deflate=compressed)
+    deflater = Deflater()
+    texts = [b"begin" + b"x" * 100_000, b"short"]
+    payloads = [deflater.compress(text) for text in texts] if compressed else texts
+    body = b"".join(frame(p, mask=b"wxyz", compressed=compressed) for p in payloads)
+    (long, short) = [record for piece in split(body) for record in reader.feed(piece)]
+
+    assert (long.oversize, long.head, short.data) == (True, texts[0][:HEAD_BYTES], b"short")
+    assert len(long.tail) <= TAIL_BYTES
+
+
 @pytest.mark.parametrize(
     "data",
     [
