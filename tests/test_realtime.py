@@ -34,7 +34,9 @@ class Connection:
         policy = build_policy(settings)
         self.metrics = Metrics(policy, 32)
         self.queue = TapQueue(lambda _: None, self.metrics)
-        self.meter = RealtimeMeter(target, (), policy, self.metrics, settings.limits, queue=self.queue)
+        self.meter = RealtimeMeter(
+            target, (), policy, self.metrics, settings.limits, queue=self.queue
+        )
         self.meter.begin(((b"Sec-WebSocket-Extensions", extensions),))
 
     def say(self, at_ms: int, *messages: Any) -> None:

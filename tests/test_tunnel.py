@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from goodput_proxy.timeline import End
+from goodput_proxy.record import End
 from goodput_proxy.tunnel import Pump, Tunnel
 from tests.fakes import FakeTransport
 from tests.waiting import eventually
