@@ -122,7 +122,7 @@ class ClientConnection(RequestHandler):
             super().data_received(data[:end])
             data = data[end:]
             if not self._messages:
-                return  # the connection is about to close
+                break  # no head, but a body that aiohttp has not told us of
             message, body = self._messages[-1]
             if isinstance(message, _ErrInfo):
                 return

@@ -28,7 +28,6 @@ from urllib.parse import parse_qs
 from .classify import UNKNOWN_MODEL, Passthrough, as_model
 from .faults import MeterFault
 from .guard import Guarded
-from .heads import Headers, find_header
 from .record import End
 from .slo import judge
 from .stream.endpoints import Api
@@ -42,6 +41,7 @@ from .timeline import Timeline
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .heads import Headers
     from .metrics import Metrics
     from .settings import LimitSettings
     from .slo import Policy
@@ -167,7 +167,8 @@ class RealtimeMeter(Guarded):
             self._metrics.passthrough(Passthrough.UNMEASURED)
 
     def _agree(self, headers: Headers) -> None:
-        extensions = find_header(headers, b"sec-websocket-extensions").decode("latin-1")
+        lines = [v for name, v in headers if name.lower() == b"sec-websocket-extensions"]
+        extensions = b",".join(lines).decode("latin-1")
         client = read_extensions(extensions, server=False)
         server = read_extensions(extensions, server=True)
         self._client = MessageReader(_CLIENT_RECORD_BYTES, tails=False, **client)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.frames import frame
+from tests.frames import CLOSE, frame
 from tests.integration.fake_upstream import Ending
 from tests.integration.harness import get_request, post, scrape, sized
 from tests.integration.test_flow import BODY_BYTES, HELD_BYTES, digest, pieces, stalled
@@ -19,7 +20,7 @@ from tests.streams import load_case
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from tests.integration.conftest import StartProxy
     from tests.integration.fake_upstream import FakeUpstream, Peer
@@ -34,9 +35,11 @@ SWITCH = (
 CHAOS = random.Random(5).randbytes(300_000)
 
 
-async def open_tunnel(proxy: RunningProxy, early: bytes = b"", behind: bytes = b"") -> list[Peer]:
+async def open_tunnel(
+    proxy: RunningProxy, early: bytes = b"", behind: bytes = b"", handshake: bytes = HANDSHAKE
+) -> list[Peer]:
     """Return client and server of a tunnel, with what was sent early on its way."""
-    client, server = await proxy.begin(HANDSHAKE + early)
+    client, server = await proxy.begin(handshake + early)
     await server.request()
     server.send(SWITCH + behind)
     await client.until(rb"\r\n\r\n")
@@ -260,6 +263,20 @@ async def test_a_declined_wish_for_another_protocol(proxy: RunningProxy) -> None
         assert (await client.answer()).body == target
 
 
+async def test_an_upload_behind_a_declined_wish(proxy: RunningProxy) -> None:
+    """What its body says is nobody's wish."""
+    body = b"x\r\nUpgrade: other\r\n\r\nthe rest"
+    upload = post(body, path=b"/2")
+    client, server = await proxy.begin(HANDSHAKE + upload[: -len(body)])
+    await server.request()
+    server.send(sized(b"no"))
+    assert (await client.answer()).body == b"no"
+    await server.until_head()
+    client.send(body)
+
+    assert (await server.request())[1] == body
+
+
 async def test_a_client_that_leaves_before_the_101(proxy: RunningProxy) -> None:
     """Its server is told at once."""
     client, server = await proxy.begin(HANDSHAKE + b"early")
@@ -282,6 +299,21 @@ async def test_a_side_that_is_gone_does_not_hold_the_other(start_proxy: StartPro
     await eventually(lambda: not proxy.connections, "no client's connection")
 
 
+@asynccontextmanager
+async def serving(
+    handlers: dict[str, Callable[[web.Request], Awaitable[web.WebSocketResponse]]],
+) -> AsyncIterator[str]:
+    """Run a server of WebSockets, by path."""
+    application = web.Application()
+    for path, handler in handlers.items():
+        application.router.add_get(path, handler)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
 @pytest.fixture
 async def echo_url() -> AsyncIterator[str]:
     """Run a WebSocket server that answers every message and closes when it is told to."""
@@ -298,14 +330,8 @@ async def echo_url() -> AsyncIterator[str]:
                 await socket.send_bytes(message.data)
         return socket
 
-    application = web.Application()
-    application.router.add_get("/{tail:.*}", echo)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving({"/{tail:.*}": echo}) as url:
+        yield url
 
 
 @pytest.mark.parametrize("path", ["/plain", "/deflate"])
@@ -356,3 +382,75 @@ async def test_realtime_end_to_end(proxy: RunningProxy) -> None:
     samples = await proxy.samples()
     assert samples.verdicts() == {("good", ""): 1}
     assert samples.total("goodput_passthrough_requests_total") == 0
+
+
+COMMIT = frame(b'{"type":"input_audio_buffer.commit"}', mask=b"mask")
+HEARD = frame(b'{"type":"transcription.delta","delta":"a"}')
+BYE = frame(b"\x03\xe8", CLOSE)
+LEFT, CUT = ("cancelled", "client"), ("error", "truncated")
+
+
+@pytest.mark.parametrize(
+    ("client_first", "how", "verdict"),
+    [
+        (True, "fin", LEFT),
+        (True, "rst", LEFT),
+        (True, "close frame", LEFT),
+        (False, "fin", CUT),
+        (False, "rst", CUT),
+        (False, "close frame", CUT),
+    ],
+)
+async def test_who_ends_an_utterance(
+    proxy: RunningProxy,
+    client_first: bool,  # noqa: FBT001 -- a test's parameter
+    how: str,
+    verdict: tuple[str, str],
+) -> None:
+    """An unfinished answer is cancelled when the client went first, and else cut by the server."""
+    handshake = HANDSHAKE.replace(b"/ws", b"/v1/realtime")
+    client, server = await open_tunnel(proxy, handshake=handshake)
+    client.send(COMMIT)
+    await server.until(re.escape(COMMIT))
+    server.send(HEARD)
+    await client.until(re.escape(HEARD))
+    first, second = (client, server) if client_first else (server, client)
+    if how == "close frame":  # and then it is the server who closes the connection
+        first.send(BYE)
+        await second.until(re.escape(BYE))
+        second.send(BYE)
+        await first.until(re.escape(BYE))
+        server.close()
+        await client.ended()
+        client.close()
+    elif how == "fin":
+        first.finish()
+        await second.ended()
+        second.close()
+    else:
+        first.reset()
+
+    assert await proxy.verdicts() == {verdict: 1}
+
+
+async def test_a_real_client_leaves_in_the_middle(start_proxy: StartProxy) -> None:
+    """It closes as the protocol says, and the server answers as the protocol says."""
+
+    async def talk(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.receive()
+        await socket.send_json({"type": "response.created"})
+        await socket.send_json({"type": "response.output_text.delta", "delta": "a"})
+        await socket.receive()
+        return socket
+
+    async with serving({"/v1/realtime": talk}) as url, aiohttp.ClientSession() as session:
+        proxy = await start_proxy(upstream=url)
+        socket = await session.ws_connect(f"{proxy.app.proxy_url}/v1/realtime?model=m")
+        await socket.send_json({"type": "response.create"})
+        await socket.receive()
+        await socket.receive()
+        await socket.close()
+
+        assert (await proxy.samples()).verdicts(api="realtime") == {LEFT: 1}
