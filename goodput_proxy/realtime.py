@@ -114,12 +114,12 @@ class RealtimeMeter(Guarded):
 
     def from_client(self, data: bytes, now_ns: int) -> None:
         """Take bytes of the client that have been forwarded."""
-        self._hold(self._read_client, data, now_ns)
+        self._guard(self._hold, self._read_client, data, now_ns)
         self._queue.add(self)
 
     def from_server(self, data: bytes, now_ns: int) -> None:
         """Take bytes of the server that have been forwarded."""
-        self._hold(self._read_server, data, now_ns)
+        self._guard(self._hold, self._read_server, data, now_ns)
         self._queue.put(self, now_ns)
 
     def digest(self) -> bool:

@@ -17,14 +17,18 @@ _NEVER = frozenset((b"", b"h2c", b"h2"))
 _KEPT_BYTES = 16 * 1024
 
 
-def split_protocols(value: bytes) -> frozenset[bytes]:
-    """Return the protocols that an `Upgrade` header lists, in lower case."""
-    return frozenset(token.strip() for token in value.lower().split(b","))
-
-
 def may_switch(value: bytes) -> bool:
     """Return whether an `Upgrade` header lists protocols, and none that must not be passed on."""
-    return split_protocols(value).isdisjoint(_NEVER)
+    return _split(value).isdisjoint(_NEVER)
+
+
+def was_asked_for(answer: bytes, value: bytes) -> bool:
+    """Return whether the protocol of a 101 is one that an `Upgrade` header lists."""
+    return answer.strip().lower() in _split(value) - _NEVER
+
+
+def _split(value: bytes) -> frozenset[bytes]:
+    return frozenset(token.strip() for token in value.lower().split(b","))
 
 
 class UpgradeFinder:

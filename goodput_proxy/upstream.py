@@ -16,7 +16,7 @@ import httptools
 from .faults import UpstreamFault
 from .heads import Headers, find_header
 from .record import End
-from .upgrades import split_protocols
+from .upgrades import was_asked_for
 
 if TYPE_CHECKING:
     import asyncio
@@ -121,10 +121,7 @@ class UpstreamConnection:
     # -- the exchange, as the proxy drives it
 
     def begin(self, sink: Sink, method: str, upgrade: bytes = b"") -> None:
-        """Start an exchange: what arrives from now on answers it.
-
-        `upgrade` lists the protocols that the request asks for, if any.
-        """
+        """Start an exchange; `upgrade` lists the protocols that its request asks for."""
         self._sink = sink
         self._method = method
         self._upgrade = upgrade
@@ -273,9 +270,8 @@ class UpstreamConnection:
         headers, reason = self._headers, self._reason
         self._reset_head()
         if status == 101:
-            asked = self._upgrade and self.request_sent and self._writable is None
-            protocol = find_header(headers, b"upgrade").strip().lower()
-            if not asked or protocol not in split_protocols(self._upgrade):
+            may_switch = self.request_sent and self._writable is None
+            if not (may_switch and was_asked_for(find_header(headers, b"upgrade"), self._upgrade)):
                 raise ValueError("the server switches protocols unasked, or too early")
             self._switching = reason, headers
             return
