@@ -52,12 +52,17 @@ class Connection:
     def send(self, at_ms: int, data: bytes) -> None:
         """Let the client send bytes."""
         self.meter.from_client(data, at_ms * MS)
-        self.queue._drain()
+        self.look()
 
     def receive(self, at_ms: int, data: bytes) -> None:
         """Let the server send bytes."""
         self.meter.from_server(data, at_ms * MS)
-        self.queue._drain()
+        self.look()
+
+    def look(self) -> None:
+        """Let the meter look at everything."""
+        while self.queue._due:
+            self.queue._drain()
 
     def counts(self, metric: str) -> dict[tuple[str, ...], float]:
         """Return the samples of a metric that are not zero, by their label values."""
