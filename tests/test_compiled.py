@@ -19,6 +19,7 @@ TESTS = (
     *("test_timeline.py", "test_upstream.py", "integration/test_counts.py"),
     *("integration/test_failures.py", "integration/test_flow.py", "integration/test_leaving.py"),
     *("integration/test_requests.py", "integration/test_responses.py"),
+    *("test_tunnel.py", "test_realtime.py", "integration/test_tunnel.py"),
 )
 IS_COMPILED = (
     "from goodput_proxy import heads, relay, tap, timeline, upstream;"
