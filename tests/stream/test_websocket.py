@@ -12,6 +12,7 @@ from goodput_proxy.stream.framing import HEAD_BYTES, TAIL_BYTES
 from goodput_proxy.stream.inflate import Undecodable
 from goodput_proxy.stream.websocket import MessageReader, read_extensions
 from tests.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, Deflater, frame
+from tests.streams import cut
 
 
 def read(*reads: bytes, cap: int = 10_000, **agreed: bool) -> list[bytes | None]:
@@ -42,6 +43,36 @@ def test_any_split_gives_the_same_messages(
     reads = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
 
     assert read(*reads, cap=100_000) == texts
+
+
+@settings(deadline=None)
+@given(st.data(), st.booleans(), st.booleans())
+def test_any_split_of_fragments_gives_the_same_messages(
+    data: st.DataObject,
+    compressed: bool,  # noqa: FBT001 -- hypothesis calls it
+    takeover: bool,  # noqa: FBT001
+) -> None:
+    """Fragments, control frames between them, masks and compression do not change a message."""
+    deflater = Deflater(takeover=takeover)
+    texts = data.draw(st.lists(st.binary(max_size=300), max_size=5))
+    body = b""
+    for text in texts:
+        payload = deflater.compress(text) if compressed else text
+        pieces = cut(payload, data.draw(st.sets(st.integers(0, len(payload)), max_size=3))) or [b""]
+        for i, piece in enumerate(pieces):
+            mask = data.draw(st.sampled_from([b"", b"\x01\xfe\x80\x7f"]))
+            body += frame(
+                piece,
+                CONTINUATION if i else TEXT,
+                final=i == len(pieces) - 1,
+                mask=mask,
+                compressed=compressed and i == 0,
+            )
+            body += data.draw(st.sampled_from([b"", frame(b"ping", PING)]))
+    reads = cut(body, data.draw(st.sets(st.integers(0, len(body)), max_size=20)))
+
+    assert read(*reads, deflate=compressed, takeover=takeover) == texts
+    assert read(*split(body), deflate=compressed, takeover=takeover) == texts
 
 
 def test_fragments_with_control_frames_between() -> None:
