@@ -120,14 +120,10 @@ class Timeline:
             case TokenEvent():
                 self._add_tokens(event, [now_ns])
             case FinishEvent():
-                choice = self._choice(event.choice)
-                # Some servers use an index again, and the second answer does not undo a failure.
-                if choice.finish not in _GAVE_UP:
-                    choice.finish = event.reason
+                self._finish(self._choice(event.choice), event.reason)
             case CounterEvent():
                 self._choice(event.choice).counter = event
-                if event.input_tokens is not None:
-                    self._input_tokens = event.input_tokens
+                self._note_input(event.input_tokens)
             case UsageEvent():
                 self._add_usage(event)
             case TerminatorEvent():
@@ -243,11 +239,20 @@ class Timeline:
         self._gap_sum_ns += last_ns - choice.last_ns
         choice.last_ns = last_ns
 
+    @staticmethod
+    def _finish(choice: _Choice, reason: str) -> None:
+        # Some servers use an index again, and the second answer does not undo a failure.
+        if choice.finish not in _GAVE_UP:
+            choice.finish = reason
+
+    def _note_input(self, tokens: int | None) -> None:
+        if tokens is not None:
+            self._input_tokens = tokens
+
     def _add_usage(self, event: UsageEvent) -> None:
+        self._note_input(event.input_tokens)
         if event.output_tokens is not None:
             self._totals[event.source] = event.output_tokens
-        if event.input_tokens is not None:
-            self._input_tokens = event.input_tokens
 
     def _count_tokens(self) -> tuple[int, TokenSource]:
         choices = self._choices.values()
