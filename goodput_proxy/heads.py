@@ -12,20 +12,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_CODING = b"transfer-encoding"
-_AUTHORITY = re.compile(r"[^/?]*")
+_CODING: Final = b"transfer-encoding"
+_AUTHORITY: Final = re.compile(r"[^/?]*")
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 # Go's httputil.ReverseProxy strips the same; `trailer` stays, since trailers are passed on.
-_HOP_BY_HOP = frozenset(
+_HOP_BY_HOP: Final = frozenset(
     (
         b"connection",
         b"keep-alive",
@@ -37,10 +37,10 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
-_STOPS_HERE = _HOP_BY_HOP | {b"expect"}
-_EXPECTATIONS = frozenset((b"", b"100-continue"))
+_STOPS_HERE: Final = _HOP_BY_HOP | {b"expect"}
+_EXPECTATIONS: Final = frozenset((b"", b"100-continue"))
 # `Connection: authorization` must not be a way to strip what others rely on.
-_NOT_NOMINATED = frozenset(
+_NOT_NOMINATED: Final = frozenset(
     (b"authorization", b"content-encoding", b"content-length", b"content-type", b"cookie", b"host")
 )
 

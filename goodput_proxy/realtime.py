@@ -22,7 +22,7 @@ measured.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
 from .classify import UNKNOWN_MODEL, Passthrough, as_model
@@ -48,26 +48,26 @@ if TYPE_CHECKING:
     from .stream.framing import Record
     from .tap import TapQueue
 
-_ASKS = frozenset(("input_audio_buffer.commit", "response.create"))
-_ANNOUNCES = frozenset(
+_ASKS: Final = frozenset(("input_audio_buffer.commit", "response.create"))
+_ANNOUNCES: Final = frozenset(
     (
         *("input_audio_buffer.speech_stopped", "input_audio_buffer.committed"),
         "response.created",
     )
 )
-_INPUT = "conversation.item.input_audio_transcription."
-_LAST = frozenset(
+_INPUT: Final = "conversation.item.input_audio_transcription."
+_LAST: Final = frozenset(
     (
         *("response.done", "transcription.done", "error"),
         *(_INPUT + "completed", _INPUT + "failed"),
     )
 )
 # A client's message is known by its name, which stands at its beginning.
-_CLIENT_RECORD_BYTES = 1024
+_CLIENT_RECORD_BYTES: Final = 1024
 # A step takes 1.5 ms if it is all empty frames, and 4 ms if it is all compressed zeros.
-_STEP_BYTES = 1024
+_STEP_BYTES: Final = 1024
 # More than this waits only if it comes faster than it can be looked at.
-_MAX_HELD_BYTES = 256 * 1024
+_MAX_HELD_BYTES: Final = 256 * 1024
 
 
 class RealtimeMeter(Guarded):

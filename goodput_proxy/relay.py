@@ -12,7 +12,7 @@ connection that ends inside its framing; nothing is ever appended.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from .heads import Headers, error_body, find_header, own_answer, response_head, switch_head
 from .record import End
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .tap import Tap, TapQueue
 
-_NO_BODY_STATUS = frozenset((204, 304))
+_NO_BODY_STATUS: Final = frozenset((204, 304))
 
 
 class Source(Protocol):
@@ -173,8 +173,9 @@ class Relay:
     def on_chunk(self, chunk: bytes, data: bytes, now_ns: int) -> None:
         """Pass on a read that is one whole chunk, as it is; then show its data to the tap."""
         self._write(chunk if self._chunked else data)
-        if self.tap is not None and self.tap.feed(data, now_ns):
-            self._queue.put(self.tap, now_ns)
+        tap = self.tap
+        if tap is not None and tap.feed(data, now_ns):
+            self._queue.put(tap, now_ns)
 
     def on_switch(
         self, reason: bytes, headers: Headers, transport: asyncio.Transport, early: bytes

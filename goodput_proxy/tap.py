@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from .body import BodyCopy
 from .classify import Ask, Passthrough, read_ask
@@ -39,22 +39,22 @@ if TYPE_CHECKING:
     from .stream.events import Event
 
 # Of a read that matches its stream's template only the time is kept, up to so many.
-_BATCH_TIMES = 128
+_BATCH_TIMES: Final = 128
 # After a run of so many, what does not match is looked at soon: what follows matches again, but
 # has to wait for it. In a stream where runs are shorter that would cost more than it saves.
-_LONG_RUN = 8
+_LONG_RUN: Final = 8
 # Other reads are looked at when there are so many, or one is so large, or the stream has ended.
-_BATCH_READS = 32
-_BATCH_READ_BYTES = 512
+_BATCH_READS: Final = 32
+_BATCH_READ_BYTES: Final = 512
 # What is larger than this is cut, and not more of it looked at in one go.
-_SLICE_BYTES = 4 * 1024
-_LOOK_BYTES = 16 * 1024
+_SLICE_BYTES: Final = 4 * 1024
+_LOOK_BYTES: Final = 16 * 1024
 # A body with a content coding is looked at in so many pieces at a time.
-_LOOK_PIECES = 4
+_LOOK_PIECES: Final = 4
 # Media types whose bytes are the output themselves.
-_OPAQUE_TYPES = frozenset(("audio", "image", "video"))
+_OPAQUE_TYPES: Final = frozenset(("audio", "image", "video"))
 # After so long the loop gets its turn: reads and writes of other streams do not wait longer.
-_DRAIN_NS = 500_000
+_DRAIN_NS: Final = 500_000
 
 
 class InferenceHead:

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from typing import Final
 
 from .faults import MeterFault
 from .record import CancelPhase, End, Gaps, Outcome, RequestRecord
@@ -48,11 +49,11 @@ from .stream.events import (
 
 # Finish reasons by which a server says that it gave up; `length`, `content_filter` and
 # `repetition` are complete answers.
-_GAVE_UP = frozenset(("abort", "error", "parse_error", "preempt"))
+_GAVE_UP: Final = frozenset(("abort", "error", "parse_error", "preempt"))
 # Finish reasons of Ollama by which a server says that it was asked for no output.
-_NOTHING_ASKED = frozenset(("load", "unload"))
+_NOTHING_ASKED: Final = frozenset(("load", "unload"))
 # Records that could not be read although they were whole: they are no answer.
-_NO_EXCUSE = frozenset((MeterFault.BAD_JSON, MeterFault.UNEXPECTED_SHAPE))
+_NO_EXCUSE: Final = frozenset((MeterFault.BAD_JSON, MeterFault.UNEXPECTED_SHAPE))
 
 
 @dataclass(slots=True)
@@ -297,7 +298,7 @@ class Timeline:
         return CancelPhase.BETWEEN_TOKENS if begun else CancelPhase.BEFORE_FIRST_TOKEN
 
 
-_WITHOUT_HEAD = {
+_WITHOUT_HEAD: Final = {
     End.CLEAN: Outcome.TRUNCATED,
     End.CUT: Outcome.TRUNCATED,
     End.CLIENT_LEFT: Outcome.CLIENT,

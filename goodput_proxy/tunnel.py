@@ -19,7 +19,7 @@ import asyncio
 import socket
 import struct
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from .record import End
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .heads import Headers
 
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class Watcher(Protocol):

@@ -9,7 +9,7 @@ an answer that ended and one that broke off.
 from __future__ import annotations
 
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import httptools
 
@@ -23,14 +23,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-# Whole chunks by their length on the wire, up to what one read of a token stream holds: the size
-# line in its plainest spelling, and where the data ends. Two chunks never have one length.
-_WHOLE_CHUNKS = {
-    len(line) + size + 2: (line, len(line) + size)
-    for size in range(1, 2048)
-    for line in (b"%x\r\n" % size,)
-}
-_NO_CHUNK = (b"\n", 0)  # no size line begins with a line end
+# Up to here a chunk may be told by its length alone: what one read of a token stream holds.
+_MAX_CHUNK_BYTES: Final = 2048
+
+
+def _list_size_lines() -> list[bytes | None]:
+    lines: list[bytes | None] = [None] * (_MAX_CHUNK_BYTES + 1)
+    for size in range(1, _MAX_CHUNK_BYTES):
+        line = b"%x\r\n" % size
+        if len(line) + size + 2 <= _MAX_CHUNK_BYTES:
+            lines[len(line) + size + 2] = line
+    return lines
+
+
+# By the length of a whole chunk on the wire: its size line in the plainest spelling. No two chunks
+# have one length, and some lengths no chunk has.
+_SIZE_LINES: Final = _list_size_lines()
 
 
 class Sink(Protocol):
@@ -188,12 +196,12 @@ class UpstreamConnection:
             self.abort()  # a server that speaks unasked is out of step
             return
         self._progress_ns = now_ns
-        if self._between_chunks:
+        if self._between_chunks and len(data) <= _MAX_CHUNK_BYTES:
             # The common read of a stream is one whole chunk. The parser has nothing to add to it
             # and need not see it: it stands at the beginning of a chunk before and after.
-            line, end = _WHOLE_CHUNKS.get(len(data), _NO_CHUNK)
-            if data.startswith(line) and data.endswith(b"\r\n"):
-                sink.on_chunk(data, data[len(line) : end], now_ns)
+            line = _SIZE_LINES[len(data)]
+            if line is not None and data.startswith(line) and data.endswith(b"\r\n"):
+                sink.on_chunk(data, data[len(line) : len(data) - 2], now_ns)
                 return
         self._held_bytes += len(data)
         broken = self._parse(data)

@@ -8,18 +8,18 @@ framing goes on behind it. Any split of a body's bytes gives the same records.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 # Token deltas are 0.2-20 kB. 24 KiB keeps all that the tap holds for a stream below 64 KiB: a
 # buffer that grows has an eighth to spare, and the reads of a batch wait beside it.
-MAX_RECORD_BYTES = 24 * 1024
+MAX_RECORD_BYTES: Final = 24 * 1024
 
 # What is left of an oversize record. Its kind stands at its beginning, and statistics, finish
 # reason and usage at its end, with all servers; long in between is the text.
-HEAD_BYTES = 1024
-TAIL_BYTES = 2048
+HEAD_BYTES: Final = 1024
+TAIL_BYTES: Final = 2048
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

@@ -7,7 +7,7 @@ first, so that of a read that does, nothing has to be kept but its time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .template import MAX_TEMPLATE_BYTES, Template, learn
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from .framing import Framer
 
 # A text with an escape is no reason to look for another template; so many in a row are.
-_TOLERANCE = 3
+_TOLERANCE: Final = 3
 # Choices that take turns make templates that never match again, or none: after so many attempts
 # in a row there are no more, until one matches.
-_PATIENCE = 8
+_PATIENCE: Final = 8
 
 
 class StreamReader:

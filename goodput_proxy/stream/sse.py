@@ -10,11 +10,13 @@ too.
 
 from __future__ import annotations
 
+from typing import Final
+
 from .framing import HEAD_BYTES, MAX_RECORD_BYTES, TAIL_BYTES, Record
 
-_BOM = b"\xef\xbb\xbf"
-_LF = ord("\n")
-_BLANK_LINE = b"\n\n"
+_BOM: Final = b"\xef\xbb\xbf"
+_LF: Final = ord("\n")
+_BLANK_LINE: Final = b"\n\n"
 
 
 class SseFramer:

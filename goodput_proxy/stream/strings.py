@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 # The inside of a string. Possessive, so that its time is linear and it keeps no way back.
-_INSIDE = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_INSIDE: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 
 
 class StringSkipper:
@@ -36,4 +37,4 @@ class StringSkipper:
         return at + 1
 
 
-_QUOTE = ord('"')
+_QUOTE: Final = ord('"')

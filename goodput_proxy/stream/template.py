@@ -17,30 +17,31 @@ escapes, and records that a read has cut.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 import msgspec
 
 from .events import CounterEvent, EndsAtCloseEvent, Event, TokenEvent, UsageEvent
 
 # No template is made of longer records, so that what matches stays below any cap on records.
-MAX_TEMPLATE_BYTES = 4 * 1024
-_MAX_TEXT_BYTES = 1024
-_MAX_NUMBER_BYTES = 32  # a float that Python spells in full has up to 24
-_MAX_HOLES = 12
+MAX_TEMPLATE_BYTES: Final = 4 * 1024
+_MAX_TEXT_BYTES: Final = 1024
+_MAX_NUMBER_BYTES: Final = 32  # a float that Python spells in full has up to 24
+_MAX_HOLES: Final = 12
 
 # A JSON string or number (RFC 8259, sections 6 and 7).
-_SCALAR = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?[0-9]++(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?')
-_NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?")
-_IS_NAME = re.compile(rb"\s*:")
+_SCALAR: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?[0-9]++(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?')
+_NUMBER: Final = re.compile(rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?")
+_IS_NAME: Final = re.compile(rb"\s*:")
 # What a JSON string has only escaped, or as its end.
-_NOT_PLAIN = re.compile(rb'["\\\x00-\x1f]')
+_NOT_PLAIN: Final = re.compile(rb'["\\\x00-\x1f]')
 # Leaves the rest of ASCII as it is and nothing else: cheaper than a search, enough for most texts.
-_PLAIN_ASCII = bytes(
+_PLAIN_ASCII: Final = bytes(
     byte if byte < 0x80 and not _NOT_PLAIN.match(bytes((byte,))) else ord("a")
     for byte in range(256)
 )
 # Names whose strings decide what a record is; they never vary within a template.
-_LABELS = frozenset(
+_LABELS: Final = frozenset(
     (
         *(b"type", b"role", b"object", b"status", b"event", b"error", b"code", b"name"),
         *(b"finish_reason", b"finishReason", b"stop_reason", b"stop_type", b"done_reason"),
