@@ -254,7 +254,7 @@ def meter_table(costs: dict[str, dict[str, float]]) -> str:
     """Return what the meter costs per record, by format and build."""
     head = "| format | must | " + " | ".join(f"{build}, us/record" for build in costs) + " |"
     rows = [
-        f"| {form.name} | {form.must_us:g} | "
+        f"| {form.name} | {form.must_us or ''} | "
         + " | ".join(f"{by_format[form.name]:.2f}" for by_format in costs.values())
         + " |"
         for form in FORMATS

@@ -79,10 +79,11 @@ class GenerateDialect(JsonDialect):
 
     def _read(self, data: bytes, event: bytes) -> list[Event]:
         if len(data) > _LARGE_BYTES:
-            begin = max(data.rfind(b'"meta_info"', len(data) - _TAIL_BYTES), 0)
-            counter = _COUNTER.search(data, begin) if begin else None
-            if counter is not None and _GOES_ON.search(data, begin):
-                index = _INDEX.search(data, begin)
+            begin = data.rfind(b'"meta_info"', len(data) - _TAIL_BYTES)
+            tail = data[begin:] if begin >= 0 else b""
+            counter = _COUNTER.search(tail)
+            if counter is not None and (b'"finish_reason":null' in tail or _GOES_ON.search(tail)):
+                index = _INDEX.search(tail) if b'"index"' in tail else None
                 choice = as_choice(int(index[1]) if index else None)
                 return self._read_counter(choice, int(counter[1]))
         chunk = _decode(data)

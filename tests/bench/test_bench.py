@@ -164,7 +164,7 @@ def test_report_names_machine_load_and_what_was_skipped() -> None:
     assert "8 connections x 2 requests x 10 tokens at 100 tokens/s each" in text
     assert "- skipped other: not installed" in text
     assert "- PASS  CPU per token / nginx: 1.12 (must <= 1.25, aim <= 1.00)" in text
-    assert "| chat | 2 | 1.50 | 2.50 |" in text
+    assert "| chat | 2.0 | 1.50 | 2.50 |" in text
     assert "- FAIL  us per record, chat: 2.50 (must <= 2.00)" in text
     assert "- PASS  us per record, ollama: 1.50 (must <= 2.00)" in text
 
