@@ -94,7 +94,9 @@ class Tunnel:
         for pump in pumps:  # both, before anything is written: who is written to may be full
             pump.take_over()
         self._client.transport.resume_reading()
-        if not client_full:
+        if client_full:  # since the 101 was written: while it was awaited the server was read
+            self._client.pause_writing()
+        else:
             self._server.transport.resume_reading()
         for pump, early in zip(pumps, (from_client, from_server), strict=True):
             if early:

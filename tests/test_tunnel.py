@@ -52,11 +52,14 @@ class RecordingWatcher:
 class Ends:
     """A tunnel between two transports, both of which something had before."""
 
-    def __init__(self, *, idle_s: float = 60, client_full: bool = False) -> None:
+    def __init__(
+        self, *, idle_s: float = 60, client_full: bool = False, reading: bool = False
+    ) -> None:
         self.client, self.server = FakeTransport(), FakeTransport()
         for transport in (self.client, self.server):
             transport.protocol = Before()
-            transport.pause_reading()
+            if not reading:
+                transport.pause_reading()
         self.watcher = RecordingWatcher()
         self.ends: list[End] = []
         self.tunnel = Tunnel(
@@ -105,10 +108,11 @@ async def test_a_tunnel_without_a_meter() -> None:
     assert ends == [End.CUT]
 
 
+@pytest.mark.parametrize("reading", [True, False])
 @pytest.mark.parametrize("full", [True, False])
-async def test_a_client_that_was_full_before(full: bool) -> None:  # noqa: FBT001 -- a parameter
+async def test_a_client_that_was_full_before(*, full: bool, reading: bool) -> None:
     """Its server is not read before it has made room; itself it is read at once."""
-    ends = Ends(client_full=full)
+    ends = Ends(client_full=full, reading=reading)
 
     assert (ends.client.is_reading(), ends.server.is_reading()) == (True, not full)
     ends.pumps[0].resume_writing()
