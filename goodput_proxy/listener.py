@@ -135,6 +135,11 @@ class ClientConnection(RequestHandler):
         """Return whether a request asks for another protocol and what follows it is held back."""
         return self._upgraded and not self._messages and _asks_for_upgrade(message)
 
+    def watch(self, body: StreamReader) -> None:
+        """Mind a body whose beginning was held back, so that it has not been seen here."""
+        if not body.is_eof():
+            self._body = body
+
     def take_early(self) -> bytes:
         """Return what the client has sent behind its request for another protocol."""
         early, self._message_tail = self._message_tail, b""
@@ -235,6 +240,7 @@ class Listener(web.Server):
         connection = cast("ClientConnection", request.protocol)
         t0_ns = connection.take_head_time_ns()
         message = request._message
+        connection.watch(request.content)
         keep_alive = await self._proxy.handle(
             Request(
                 method=message.method,

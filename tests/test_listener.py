@@ -386,6 +386,27 @@ async def test_what_is_no_wish(request_bytes: bytes) -> None:
     assert len(seen) == (1 if b"HTTP/1.0" in request_bytes else 2)
 
 
+async def test_a_malformed_body_behind_a_declined_wish() -> None:
+    """Its reader learns of it, although its head was held back."""
+    errors: list[str] = []
+
+    async def handle(request: Request, _: object) -> bool:
+        try:
+            while not request.body.at_eof():
+                await request.body.readany()
+        except web.RequestPayloadError as exc:
+            errors.append(str(exc))
+        return not errors
+
+    async with connected(make_listener(handle)) as (connection, transport):
+        connection.data_received(WISH % b"websocket" + CHUNKED + b"3\r\nabc\r\n")
+        await settle()
+        connection.data_received(b"zz\r\n")
+        await settle()
+        assert errors == ["the body is malformed"]
+        assert transport.closed
+
+
 async def test_a_malformed_wish() -> None:
     """It is answered as any other malformed request, and what follows it is not looked at."""
 
