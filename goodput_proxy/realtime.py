@@ -33,7 +33,7 @@ from .slo import judge
 from .stream.endpoints import Api
 from .stream.events import FinishEvent, TokenEvent
 from .stream.inflate import Undecodable
-from .stream.session import read_name
+from .stream.session import Message, read_message
 from .stream.typed import TypedDialect
 from .stream.websocket import MessageReader, read_extensions
 from .timeline import Timeline
@@ -62,6 +62,7 @@ _LAST: Final = frozenset(
         *(_INPUT + "completed", _INPUT + "failed"),
     )
 )
+_NAMES = _ASKS | _ANNOUNCES | _LAST
 # A client's message is known by its name, which stands at its beginning.
 _CLIENT_RECORD_BYTES: Final = 1024
 # A step takes 1.5 ms if it is all empty frames, and 4 ms if it is all compressed zeros.
@@ -177,7 +178,7 @@ class RealtimeMeter(Guarded):
     def _read(
         self,
         reader: MessageReader,
-        take: Callable[[Record, str, int], None],
+        take: Callable[[Record, Message, int], None],
         data: bytes,
         now_ns: int,
     ) -> None:
@@ -191,17 +192,21 @@ class RealtimeMeter(Guarded):
             self._give_up()
             return
         for record in records:
-            name, model = read_name(record)
+            message = read_message(record, _NAMES)
             if self._model == UNKNOWN_MODEL:
-                self._model = as_model(model) or UNKNOWN_MODEL
-            take(record, name, now_ns)
+                self._model = as_model(message.model) or UNKNOWN_MODEL
+            take(record, message, now_ns)
 
-    def _hear(self, record: Record, name: str, now_ns: int) -> None:
+    def _hear(self, record: Record, message: Message, now_ns: int) -> None:
         del record
-        if name in _ASKS and not self._begun:
+        if message.name not in _ASKS or self._begun:
+            return
+        # The end of the audio is no wish of its own, but may be the last before the first token.
+        if self._utterance is not None or not message.final:
             self._open(now_ns)
 
-    def _answer(self, record: Record, name: str, now_ns: int) -> None:
+    def _answer(self, record: Record, message: Message, now_ns: int) -> None:
+        name = message.name
         self._answers = self._answers or name == "response.created"
         if name in _ANNOUNCES and self._utterance is None:
             self._open(now_ns)

@@ -278,6 +278,44 @@ def test_a_large_wish() -> None:
     assert connection.in_flight == {}
 
 
+def test_large_messages_are_known_by_their_names() -> None:
+    """Other things in them have types as well, and may stand before their own."""
+    item = {"type": "message", "content": [{"type": "input_text", "text": "x" * 2000}]}
+    output = {"type": "message", "content": [{"type": "output_text", "text": "y" * 50_000}]}
+    said = {"status": "completed", "usage": {"output_tokens": 3}}
+    connection = Connection()
+    connection.say(0, {"type": "conversation.item.create", "item": item})
+    assert connection.in_flight == {}
+    connection.say(100, {"type": "response.create", "response": {"input": [item]}})
+    connection.answer(200, CREATED, DELTA, DELTA)
+    connection.answer(300, {"type": "response.done", "response": {"output": [output], **said}})
+    assert connection.verdicts == {("good", ""): 1.0}
+    connection.say(400, CREATE)
+    connection.answer(500, DELTA)
+    connection.answer(600, {"response": {"output": [output], **said}, "type": "response.done"})
+
+    assert connection.verdicts == {("good", ""): 2.0}
+    assert connection.ttft_ms == 200
+    assert connection.in_flight == {}
+
+
+def test_the_end_of_the_audio_is_no_wish_of_its_own() -> None:
+    """A commit asks vLLM, which is told by another, a final one, that no audio follows."""
+    connection, final = Connection(), {**COMMIT, "final": True}
+    connection.say(0, COMMIT, final)
+    connection.answer(100, HEARD, TRANSCRIBED)
+    connection.say(200, COMMIT)
+    connection.answer(300, HEARD)
+    connection.say(320, final)
+    connection.answer(350, HEARD, TRANSCRIBED)
+    connection.say(600, final)
+    assert connection.in_flight == {}
+    connection.meter.finish(End.CLIENT_LEFT, 700 * MS)
+
+    assert connection.verdicts == {("good", ""): 2.0}
+    assert connection.ttft_ms == 200
+
+
 def test_compressed_connections() -> None:
     """What was agreed on for each direction is undone."""
     connection = Connection(extensions=b"permessage-deflate; server_no_context_takeover")

@@ -1,4 +1,4 @@
-"""What a message of a realtime session is called, and the model that it names."""
+"""What a message of a realtime session is called, and what else it says of the session."""
 
 from __future__ import annotations
 
@@ -17,24 +17,34 @@ class _Session(msgspec.Struct, gc=False):
     model: Any = None
 
 
-class _Message(msgspec.Struct, gc=False):
+class _Payload(msgspec.Struct, gc=False):
     type: Any = None
     model: Any = None  # vLLM's `session.update`
     session: _Session | None = None
+    final: Any = None
 
 
-_decode = msgspec.json.Decoder(_Message).decode
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """What a message says beside its content."""
+
+    name: str = ""  # its type
+    model: Any = None  # that it names, if it is about the session
+    final: bool = False  # vLLM: no audio follows
 
 
-def read_name(record: Record) -> tuple[str, Any]:
-    """Return the type of a message, empty without one, and what it says of a session's model."""
+_decode = msgspec.json.Decoder(_Payload).decode
+
+
+def read_message(record: Record, known: frozenset[str]) -> Message:
+    """Return what a message is; of an oversize one no more than the name, if that is `known`."""
     if record.data is None:
-        return next(iter(find_strings(record.head, b"type")), ""), None
+        # Other things have types as well, and a writer that sorts its keys puts this one last.
+        names = (*find_strings(record.head, b"type"), *find_strings(record.tail, b"type")[::-1])
+        return Message(next((name for name in names if name in known), ""))
     try:
-        message = _decode(record.data)
+        payload = _decode(record.data)
     except UNREADABLE:
-        return "", None
-    name = message.type if isinstance(message.type, str) else ""
-    if not name.startswith("session."):
-        return name, None
-    return name, message.session.model if message.session is not None else message.model
+        return Message()
+    name = payload.type if isinstance(payload.type, str) else ""
+    model = payload.session.model if payload.session is not None else payload.model
+    return Message(name, model if name.startswith("session.") else None, payload.final is True)
