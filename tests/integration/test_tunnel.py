@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -14,17 +15,19 @@ from aiohttp import web
 
 from goodput_proxy.listener import ClientConnection
 from tests.frames import CLOSE, frame
-from tests.integration.fake_upstream import Ending
+from tests.integration.fake_upstream import Ending, FakeUpstream
 from tests.integration.harness import get_request, post, scrape, sized
 from tests.integration.test_flow import BODY_BYTES, MIB, digest, pieces, stalled
 from tests.streams import load_case
+from tests.test_pool import make_certificate
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from tests.integration.conftest import StartProxy
-    from tests.integration.fake_upstream import FakeUpstream, Peer
+    from tests.integration.fake_upstream import Peer
     from tests.integration.harness import RunningProxy
 
 WISHES = (b"Connection: keep-alive, Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: a")
@@ -73,6 +76,21 @@ async def test_bytes_pass_as_they_are(proxy: RunningProxy, direction: int) -> No
     await receiver.until_size(receiver.size - len(receiver.received) + len(CHAOS))
 
     assert receiver.take() == CHAOS
+
+
+async def test_both_ways_at_once(proxy: RunningProxy) -> None:
+    """Neither direction waits for the other."""
+    client, server = await open_tunnel(proxy)
+    sizes = [end.size - len(end.received) + len(CHAOS) for end in (client, server)]
+    back = CHAOS[::-1]
+    await asyncio.gather(
+        client.pour(CHAOS[i : i + 7000] for i in range(0, len(CHAOS), 7000)),
+        server.pour(back[i : i + 3000] for i in range(0, len(back), 3000)),
+    )
+    await client.until_size(sizes[0])
+    await server.until_size(sizes[1])
+
+    assert (client.take(), server.take()) == (back, CHAOS)
 
 
 async def test_what_was_sent_early_is_not_lost(proxy: RunningProxy) -> None:
@@ -366,6 +384,83 @@ async def test_a_real_websocket(start_proxy: StartProxy, echo_url: str, path: st
         message = await socket.receive()
         assert (message.data, message.extra) == (4001, "enough")
     await proxy.idle()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_tls(
+    start_proxy: StartProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    """To an upstream behind TLS bytes pass as well; it has no half-close, so an end ends both."""
+    certificate = make_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    upstream = FakeUpstream()
+    await upstream.start(tls=context)
+    proxy = await start_proxy(upstream=f"https://localhost:{upstream.port}")
+    client = await proxy.connect()
+    client.send(HANDSHAKE + b"early")
+    server = await upstream.accept()
+    await server.request()
+    server.send(SWITCH + CHAOS)
+    await server.until(rb"early$")
+    await client.until_size(len(SWITCH) + len(CHAOS))
+    assert client.take() == SWITCH + CHAOS
+    server.take()
+    already = server.size
+    await client.pour([CHAOS])
+    await server.until_size(already + len(CHAOS))
+    assert server.take() == CHAOS
+    if first:
+        server.close()
+    else:
+        client.finish()
+        await server.ended()
+
+    assert await client.ended() is Ending.FIN
+    await proxy.idle()
+    await upstream.stop()
+
+
+@pytest.mark.parametrize("compress", [0, 15])
+async def test_a_real_realtime_client(start_proxy: StartProxy, compress: int) -> None:
+    """Utterances of ordinary WebSocket libraries are measured, compressed or not."""
+
+    async def transcribe(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(compress=bool(compress))
+        await socket.prepare(request)
+        await socket.send_json({"type": "session.created"})
+        async for message in socket:
+            if message.json()["type"] == "input_audio_buffer.commit":
+                for text in ("", "Good", " night"):
+                    await socket.send_json({"type": "transcription.delta", "delta": text})
+                usage = {"prompt_tokens": 80, "completion_tokens": 4}
+                await socket.send_json({"type": "transcription.done", "usage": usage})
+        return socket
+
+    async with serving({"/v1/realtime": transcribe}) as url:
+        proxy = await start_proxy(upstream=url)
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(f"{proxy.app.proxy_url}/v1/realtime", compress=compress) as socket,
+        ):
+            assert bool(socket.compress) == bool(compress)
+            await socket.receive_json()
+            await socket.send_json({"type": "session.update", "model": "m"})
+            for _ in range(2):
+                for _ in range(3):
+                    audio = {"type": "input_audio_buffer.append", "audio": "AAAA" * 10_000}
+                    await socket.send_json(audio)
+                await socket.send_json({"type": "input_audio_buffer.commit"})
+                while (await socket.receive_json())["type"] != "transcription.done":
+                    pass
+        samples = await proxy.samples()
+
+    assert samples.verdicts(api="realtime", model="m") == {("good", ""): 2}
+    assert samples.total("goodput_output_tokens_total", model="m") == 8
+    assert samples.total("goodput_input_tokens_total", model="m") == 160
+    assert samples.total("goodput_tap_errors_total") == 0
+    assert samples.total("goodput_passthrough_requests_total") == 0
 
 
 async def test_realtime_end_to_end(proxy: RunningProxy) -> None:
