@@ -7,8 +7,9 @@ The protocols that stood there before are told when their connection is lost, so
 up after themselves.
 
 It has ended when both sides have sent all, when a side is gone, when neither has sent a byte for
-`idle_s`, and at the deadline of a drain. By whom it has ended is told by the side that was the
-first to end its own half. What is still to be written then is written, for `idle_s` at most.
+`idle_s`, and at the deadline of a drain. By whom it has ended, and when, is told by the side that
+was the first to end its own half: the other may take its time. What is still to be written then is
+written, for `idle_s` at most.
 
 TLS knows no half-close (asyncio has none): towards an upstream with TLS, the first end is both.
 """
@@ -72,6 +73,7 @@ class Tunnel:
         self._idle_s = idle_s
         self._ended = False
         self._first: End | None = None  # by whom it ends, as soon as one side has
+        self._first_ns = 0
         self.progress_ns = monotonic_ns()
         show = (watcher.from_client, watcher.from_server) if watcher else (None, None)
         self._client = Pump(self, client, show[0], End.CLIENT_LEFT)
@@ -110,7 +112,8 @@ class Tunnel:
 
     def half_closed(self, pump: Pump) -> None:
         """Take note that a side sends no more."""
-        self._first = self._first or pump.end
+        if self._first is None:
+            self._first, self._first_ns = pump.end, monotonic_ns()
         if pump.peer.ended or not pump.peer.transport.can_write_eof():
             self.close(self._first)
         elif not pump.peer.transport.is_closing():
@@ -130,7 +133,7 @@ class Tunnel:
         if not self._ended:
             self._ended = True
             if self._watcher is not None:
-                self._watcher.finish(end, monotonic_ns())
+                self._watcher.finish(end, self._first_ns if end is self._first else monotonic_ns())
             self._finish(end)
 
     def _check_idle(self) -> None:

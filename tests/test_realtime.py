@@ -219,6 +219,18 @@ def test_a_close_frame_within_an_utterance(
     assert connection.in_flight == {}
 
 
+@pytest.mark.parametrize("spoke_ms", [None, 350])
+def test_a_client_that_left_long_before_the_end(spoke_ms: int | None) -> None:
+    """What counts is when it left, although the server may still have spoken after."""
+    connection = Connection()
+    connection.say(0, CREATE)
+    if spoke_ms is not None:
+        connection.answer(spoke_ms, DELTA)
+    connection.meter.finish(End.CLIENT_LEFT, 100 * MS)
+
+    assert connection.verdicts == {("cancelled", "client"): 1.0}
+
+
 def test_a_connection_between_utterances() -> None:
     """Errors and ends that answer nobody are not requests."""
     connection = Connection()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from time import monotonic_ns
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -32,6 +33,7 @@ class RecordingWatcher:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, object]] = []
+        self.end_ns = 0
 
     def begin(self, headers: Headers) -> None:
         self.calls.append(("begin", headers))
@@ -45,7 +47,7 @@ class RecordingWatcher:
         self.calls.append(("server", data))
 
     def finish(self, end: End, end_ns: int) -> None:
-        assert end_ns
+        self.end_ns = end_ns
         self.calls.append(("finish", end))
 
 
@@ -148,6 +150,17 @@ async def test_half_closes(ends: Ends, first: int, end: End) -> None:
     assert ends.server.closed
     assert ends.ends == [end]
     assert ends.watcher.calls[-1] == ("finish", end)
+
+
+async def test_an_end_has_the_time_of_the_first_half(ends: Ends) -> None:
+    """A server that closes late does not make its client leave late."""
+    client, server = ends.pumps
+    before_ns = monotonic_ns()
+    client.eof_received()
+    after_ns = monotonic_ns()
+    server.connection_lost(None)
+
+    assert before_ns <= ends.watcher.end_ns <= after_ns
 
 
 @pytest.mark.parametrize(("first", "end"), FIRST)
