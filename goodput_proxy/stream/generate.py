@@ -84,7 +84,7 @@ class GenerateDialect(JsonDialect):
             counter = _COUNTER.search(tail)
             if counter is not None and (b'"finish_reason":null' in tail or _GOES_ON.search(tail)):
                 index = _INDEX.search(tail) if b'"index"' in tail else None
-                choice = as_choice(int(index[1]) if index else None)
+                choice = as_choice(int(index[1])) if index is not None else 0
                 return self._read_counter(choice, int(counter[1]))
         chunk = _decode(data)
         if chunk.error or event == b"error":
