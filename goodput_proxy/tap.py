@@ -219,12 +219,7 @@ class Tap(Guarded):
             self._count_run()
         if not self._reads:
             return
-        size = held_bytes = 0
-        while size < min(len(self._reads), _BATCH_READS) and held_bytes < _LOOK_BYTES:
-            held_bytes += len(self._reads[size])
-            size += 1
-        reads, times_ns = self._reads[:size], self._times_ns[:size]
-        del self._reads[:size], self._times_ns[:size]
+        reads, times_ns = self._take_held()
         # A template is made of one of the first records: they are looked at soon.
         self._batch_reads = min(
             2 * self._batch_reads, _BATCH_READS - self._head.t0_ns % (_BATCH_READS // 2)
@@ -236,6 +231,21 @@ class Tap(Guarded):
         elif self._answer is not None:
             for data in reads:
                 self._answer[0].add(data)
+
+    def _take_held(self) -> tuple[list[bytes], list[int]]:
+        """Return the oldest reads that are held, as many as may be looked at in one go."""
+        size = held_bytes = 0
+        for data in self._reads:
+            held_bytes += len(data)
+            size += 1
+            if size == _BATCH_READS or held_bytes >= _LOOK_BYTES:
+                break
+        reads, times_ns = self._reads[:size], self._times_ns[:size]
+        if size == len(self._reads):
+            self._reads, self._times_ns = [], []
+        else:
+            del self._reads[:size], self._times_ns[:size]
+        return reads, times_ns
 
     def _count_run(self) -> None:
         run_ns, self._run_ns = self._run_ns, []
