@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from .body import BodyCopy
 from .classify import Ask, Passthrough, read_ask
 from .faults import MeterFault
-from .guard import Guarded
+from .guard import GuardedFeed
 from .heads import find_header
 from .record import End, Outcome
 from .slo import DEFAULT_CLASS, judge
@@ -69,7 +69,7 @@ class InferenceHead:
         self.t0_ns = t0_ns  # when the head had been read
 
 
-class Tap(Guarded):
+class Tap(GuardedFeed):
     """The meter of one inference request.
 
     Args:
