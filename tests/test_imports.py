@@ -37,7 +37,9 @@ ORDER = [
         "stream.websocket",
         "stream.session",
     ),
-    *("record", "timeline", "slo", "outline", "body", "classify", "settings"),
+    *("record", "timeline", "slo", "outline", "body", "classify"),
+    *(f"settings.{name}" for name in ("group", "promises", "operation", "sources")),
+    "settings",
     *(
         "buckets",
         "metrics",

@@ -1,0 +1,120 @@
+"""Every knob of the proxy, read and validated before a socket opens.
+
+A value comes from its flag, else its `GOODPUT_...` environment variable, else the YAML file
+that `--config` names, else the default here. The field descriptions are the help text and the
+reference documentation. Nothing outside this package reads the environment or a file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from goodput_proxy.address import Listen, ListenAddress, Upstream, UpstreamAddress
+
+from .operation import DrainSettings, LimitSettings, LogSettings, TimeoutSettings
+from .promises import MatchSettings, SloClassSettings, SloSettings
+from .sources import ConfigError, YamlFile, describe_error, describe_source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class CommandSettings(BaseSettings):
+    """Settings of a command, which come from its flags before anything else."""
+
+    model_config = SettingsConfigDict(
+        cli_avoid_json=True,
+        cli_exit_on_error=False,
+        cli_hide_none_type=True,
+        cli_kebab_case=True,
+        env_ignore_empty=True,
+        env_nested_delimiter="__",
+        env_prefix="GOODPUT_",
+        extra="forbid",
+        frozen=True,
+    )
+
+    @classmethod
+    def load(cls, arguments: Sequence[str], program: str = "goodput-proxy") -> Self:
+        """Return the settings that flags, environment and file make together.
+
+        Raises:
+            ConfigError: when any of them is unusable.
+        """
+        try:
+            return cls(_cli_parse_args=list(arguments), _cli_prog_name=program)
+        except ValidationError as exc:
+            raise ConfigError([describe_error(error) for error in exc.errors()]) from None
+        except SettingsError as exc:
+            raise ConfigError([describe_source(str(exc))]) from None
+
+
+class Settings(CommandSettings):
+    """Settings of the sidecar."""
+
+    upstream: UpstreamAddress = Field(
+        Upstream("127.0.0.1", 8000),
+        description="the inference server: http://HOST:PORT, https://HOST:PORT or unix:/PATH",
+    )
+    listen: ListenAddress = Field(
+        Listen("0.0.0.0", 9000),  # noqa: S104 -- a sidecar serves its pod's address
+        description="where clients connect",
+    )
+    admin_listen: ListenAddress = Field(
+        Listen("0.0.0.0", 9001),  # noqa: S104
+        description="where /metrics, /healthz and /readyz are served",
+    )
+    config: Path | None = Field(None, description="YAML file with any of these settings")
+    slo: SloSettings = SloSettings()
+    slo_classes: tuple[SloClassSettings, ...] = Field(
+        (), description="classes beside `default`, first match wins (YAML)"
+    )
+    limits: LimitSettings = LimitSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    drain: DrainSettings = DrainSettings()
+    log: LogSettings = LogSettings()
+
+    @field_validator("slo_classes")
+    @classmethod
+    def _have_distinct_names(
+        cls, classes: tuple[SloClassSettings, ...]
+    ) -> tuple[SloClassSettings, ...]:
+        names = [c.name for c in classes]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two classes have the name {name!r}")
+        return classes
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the YAML file behind the environment; flags are put first by the library."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, YamlFile(settings_cls)
+
+
+__all__ = [
+    "CommandSettings",
+    "ConfigError",
+    "LimitSettings",
+    "LogSettings",
+    "MatchSettings",
+    "Settings",
+    "SloClassSettings",
+    "TimeoutSettings",
+]

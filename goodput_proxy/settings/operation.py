@@ -1,0 +1,78 @@
+"""How the proxy behaves whatever it measures: bounds, timeouts, the way it stops, its log."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from goodput_proxy.duration import AnyDuration, Duration, PositiveDuration
+
+from .group import Group
+
+
+class LimitSettings(Group):
+    """Bounds on what a request may make the proxy hold."""
+
+    models: int = Field(
+        32, ge=1, le=1000, description="distinct values of the label model; then `other`"
+    )
+    record_bytes: int = Field(
+        24 * 1024, ge=16 * 1024, description="largest record of a stream that is looked into"
+    )
+    body_copy_bytes: int = Field(
+        512 * 1024,
+        ge=1024,
+        description="largest JSON answer that is looked into",
+    )
+    body_scan_bytes: int = Field(
+        32 * 1024 * 1024,
+        ge=1024,
+        description="largest request body that is searched for what it asks; nothing is kept of"
+        " one above 64 KiB but its short fields",
+    )
+    head_bytes: int = Field(64 * 1024, ge=1024, description="largest request or response head")
+
+
+class TimeoutSettings(Group):
+    """How long the proxy waits."""
+
+    connect: PositiveDuration = Field(
+        Duration.parse("5s"), description="for a connection to the upstream"
+    )
+    idle: PositiveDuration = Field(
+        Duration.parse("600s"), description="for the next byte of an answer, the first included"
+    )
+    tunnel: PositiveDuration = Field(
+        Duration.parse("1h"),
+        description="for the next byte of either side after an upgrade, as to a WebSocket",
+    )
+    keepalive: PositiveDuration = Field(
+        Duration.parse("75s"), description="for a client's next request"
+    )
+    upstream_keepalive: PositiveDuration = Field(
+        Duration.parse("4s"),
+        description="reuse of an idle upstream connection; keep it below the server's own limit,"
+        " which is 5 s for uvicorn",
+    )
+
+
+class DrainSettings(Group):
+    """What SIGTERM does after `/readyz` has begun to fail."""
+
+    delay: AnyDuration = Field(
+        Duration(0), description="go on accepting requests for this long, with Connection: close"
+    )
+    timeout: AnyDuration = Field(
+        Duration.parse("30s"), description="then let running streams finish for this long"
+    )
+
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class LogSettings(Group):
+    """Logging to standard error."""
+
+    level: LogLevel = Field("info", description="lowest level that is written")
+    json_lines: bool = Field(default=True, description="one JSON object a line; else for reading")
