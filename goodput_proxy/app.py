@@ -26,13 +26,18 @@ from aiohttp import web
 
 from .admin import Admin
 from .listener import Listener
+from .log import configure_logging
 from .metrics import Metrics
 from .pool import UpstreamError, UpstreamPool
 from .proxy import Proxy
+from .reload import Reloader
+from .requestlog import RequestLog
 from .settings import ConfigError
 from .slo import build_policy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .address import Listen
     from .settings import Settings
 
@@ -49,19 +54,22 @@ class App:
 
     Args:
         settings: validated settings.
+        load: reads them anew, for a reload; without it there is none.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
         self._settings = settings
-        self._policy = build_policy(settings)
-        self.metrics = Metrics(self._policy, settings.limits.models)
+        policy = build_policy(settings)
+        self.metrics = Metrics(policy, settings.limits.models)
+        self._policy = policy
+        self._reloader = Reloader(settings, load, self.apply, self.metrics) if load else None
+        self._background: list[asyncio.Task[None]] = []
         self._admin = Admin(self.metrics, self._find_obstacle)
         self._listener: Listener | None = None
         self._traffic: web.ServerRunner | None = None
         self._admin_runner: web.AppRunner | None = None
         self._pool: UpstreamPool | None = None
         self._proxy: Proxy | None = None
-        self._lag_probe: asyncio.Task[None] | None = None
         self.proxy_url = ""
         self.admin_url = ""
 
@@ -88,6 +96,7 @@ class App:
             settings.limits,
             tunnel_idle_s=timeouts.tunnel.seconds,
         )
+        self.apply(settings)
         self._listener = Listener(self._proxy, settings.limits, timeouts)
         self._traffic = web.ServerRunner(self._listener, shutdown_timeout=1.0)
         self._admin_runner = web.AppRunner(
@@ -101,13 +110,32 @@ class App:
         except ConfigError:
             await self._close()
             raise
-        self._lag_probe = asyncio.create_task(self._measure_lag())
+        self._background.append(asyncio.create_task(self._measure_lag()))
+        if self._reloader is not None:
+            self._background.append(asyncio.create_task(self._reloader.run()))
         _log.info(
             "listening",
             proxy_url=self.proxy_url,
             admin_url=self.admin_url,
             upstream=str(settings.upstream),
         )
+
+    def apply(self, settings: Settings) -> None:
+        """Bring into force what may change while traffic flows.
+
+        Requests in flight keep the policy that they began with.
+        """
+        policy = build_policy(settings)
+        if policy != self._policy:
+            self.metrics.apply(policy)
+            self._policy = policy
+        if settings.log != self._settings.log:
+            configure_logging(settings.log)
+        self._settings = settings
+        if self._proxy is not None:
+            log = RequestLog(settings.log)
+            self._proxy.policy = policy
+            self._proxy.tell = log.write if log.wanted else None
 
     async def stop(self) -> None:
         """Drain and close everything, in the order that this file's head gives."""
@@ -134,6 +162,8 @@ class App:
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
+        if self._reloader is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
         await self.start()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         # What exists now lives as long as the process: the collector need not look at it.
@@ -168,8 +198,8 @@ class App:
             self.metrics.loop_lag(max(0, monotonic_ns() - due_ns))
 
     async def _close(self) -> None:
-        if self._lag_probe is not None:
-            self._lag_probe.cancel()
+        for task in self._background:
+            task.cancel()
         if self._listener is not None:
             await self._listener.cut()
         if self._traffic is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import uvloop
@@ -58,9 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def serve(arguments: Sequence[str]) -> int:
     """Run the sidecar until a signal ends it."""
-    settings = Settings.load(arguments, f"{PROGRAM} serve")
+    load = partial(Settings.load, arguments, f"{PROGRAM} serve")
+    settings = load()
     configure_logging(settings.log)
-    _run(App(settings).run())
+    _run(App(settings, load).run())
     return 0
 
 

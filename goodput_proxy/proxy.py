@@ -28,7 +28,8 @@ from .realtime import RealtimeMeter
 from .record import End
 from .relay import Relay, Upgrade
 from .stream import Api, is_realtime
-from .tap import InferenceHead, Tap, TapQueue
+from .tap import InferenceHead, Tap
+from .tapqueue import TapQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from aiohttp import StreamReader
 
     from .heads import Headers
+    from .judged import JudgedRequest
     from .metrics import Metrics
     from .pool import UpstreamPool
     from .settings import LimitSettings
@@ -80,10 +82,12 @@ class Proxy:
         tunnel_idle_s: float,
     ) -> None:
         self._pool = pool
-        self._policy = policy
+        self.policy = policy  # requests in flight keep the one they began with
         self._metrics = metrics
         self._limits = limits
         self._tunnel_idle_s = tunnel_idle_s
+        # Who is told of every request that has been judged and counted.
+        self.tell: Callable[[JudgedRequest], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._queue = TapQueue(self._loop.call_soon, metrics)
         self.in_flight = 0
@@ -119,7 +123,7 @@ class Proxy:
         route = classify(request.method, path)
         tap = relay.tap = self._make_tap(request, route, path)
         follow(relay)
-        self._begin(tap)
+        self.in_flight += 1
         try:
             await self._exchange(request, target, relay)
         except UpstreamError as error:
@@ -199,10 +203,11 @@ class Proxy:
     def _make_tap(self, request: Request, route: Route | Passthrough, path: str) -> Tap | None:
         if not isinstance(route, Route):
             return None
-        if route.endpoint.api is Api.EMBEDDINGS and not self._policy.names(path):
+        if route.endpoint.api is Api.EMBEDDINGS and not self.policy.names(path):
             return None
-        head = InferenceHead(route, path, request.headers, request.t0_ns)
-        return Tap(head, self._policy, self._metrics, self._limits)
+        in_flight = self._metrics.begin()
+        head = InferenceHead(route, path, request.headers, request.t0_ns, in_flight)
+        return Tap(head, self.policy, self._metrics, self._limits, self.tell)
 
     def _make_upgrade(self, request: Request) -> Upgrade | None:
         if request.take_early is None or not request.body.at_eof():
@@ -213,22 +218,18 @@ class Proxy:
             meter = RealtimeMeter(
                 request.target,
                 request.headers,
-                self._policy,
+                self.policy,
                 self._metrics,
                 self._limits,
                 queue=self._queue,
+                tell=self.tell,
             )
         return Upgrade(protocol, request.take_early, self._tunnel_idle_s, meter)
-
-    def _begin(self, tap: Tap | None) -> None:
-        self.in_flight += 1
-        if tap is not None:
-            self._metrics.in_flight.inc()
 
     def _end(self, tap: Tap | None, relay: Relay, route: Route | Passthrough) -> None:
         self.in_flight -= 1
         if tap is not None:
-            self._metrics.in_flight.dec()
+            self._metrics.end()
         if relay.tunnel is not None:
             if not relay.tunnel.measured:
                 self._metrics.passthrough(Passthrough.TUNNEL)

@@ -28,6 +28,7 @@ from urllib.parse import parse_qs
 from .classify import UNKNOWN_MODEL, Passthrough, as_model
 from .faults import MeterFault
 from .guard import Guarded
+from .judged import JudgedRequest
 from .record import End
 from .slo import judge
 from .stream.endpoints import Api
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from .settings import LimitSettings
     from .slo import Policy
     from .stream.framing import Record
-    from .tap import TapQueue
+    from .tapqueue import TapQueue
 
 _ASKS: Final = frozenset(("input_audio_buffer.commit", "response.create"))
 _ANNOUNCES: Final = frozenset(
@@ -81,6 +82,7 @@ class RealtimeMeter(Guarded):
         metrics: where verdicts and the meter's own errors are counted.
         limits: bounds on what is looked into.
         queue: where the work waits until the bytes are written.
+        tell: who is told of an utterance when it has been counted.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class RealtimeMeter(Guarded):
         limits: LimitSettings,
         *,
         queue: TapQueue,
+        tell: Callable[[JudgedRequest], None] | None = None,
     ) -> None:
         super().__init__(metrics)
         self._queue = queue
@@ -105,6 +108,8 @@ class RealtimeMeter(Guarded):
         self._utterance: Timeline | None = None
         self._begun = False  # the utterance has had a token
         self._answers = False  # the server answers; it does not only transcribe
+        self._in_flight = 0  # when the utterance began
+        self._tell = tell
         self._over = False  # nothing is looked at any more
         self._held: deque[tuple[Callable[..., None], bytes | End, int]] = deque()
         self._held_bytes = 0
@@ -164,7 +169,7 @@ class RealtimeMeter(Guarded):
         self._held.clear()
         if self._utterance is not None:
             self._utterance = None
-            self._metrics.in_flight.dec()
+            self._metrics.end()
             self._metrics.passthrough(Passthrough.UNMEASURED)
 
     def _agree(self, headers: Headers) -> None:
@@ -225,7 +230,7 @@ class RealtimeMeter(Guarded):
 
     def _open(self, now_ns: int) -> None:
         if self._utterance is None:
-            self._metrics.in_flight.inc()
+            self._in_flight = self._metrics.begin()
         self._utterance = Timeline(now_ns, self._metrics.icl_edges_ns)
         self._utterance.streamed = True
 
@@ -237,9 +242,19 @@ class RealtimeMeter(Guarded):
     def _close(self, utterance: Timeline, end: End, now_ns: int) -> None:
         self._utterance = None
         self._begun = False
-        self._metrics.in_flight.dec()
+        self._metrics.end()
         record = utterance.record(status=200, end=end, end_ns=now_ns, last_byte_ns=now_ns)
         slo = self._policy.find(self._model, self._path, self._headers)
-        self._metrics.admit(Api.REALTIME, self._model, slo)
-        judgement = judge(record, slo.limits)
-        self._metrics.observe(Api.REALTIME, self._model, slo, record, judgement)
+        self._metrics.admit(Api.REALTIME, self._model, slo, self._in_flight)
+        judged = JudgedRequest(
+            Api.REALTIME,
+            self._model,
+            slo,
+            record,
+            judge(record, slo.limits),
+            self._in_flight,
+            self._headers,
+        )
+        self._metrics.observe(judged)
+        if self._tell is not None:
+            self._guard(self._tell, judged)

@@ -57,6 +57,7 @@ class Gaps(msgspec.Struct, frozen=True, gc=False):
 
     counts: tuple[int, ...] = ()
     sum_ns: int = 0
+    edges_ns: tuple[int, ...] = ()
 
 
 class RequestRecord(msgspec.Struct, frozen=True, gc=False):

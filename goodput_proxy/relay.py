@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from .tap import Tap, TapQueue
+    from .tap import Tap
+    from .tapqueue import TapQueue
 
 _NO_BODY_STATUS: Final = frozenset((204, 304))
 

@@ -1,22 +1,20 @@
 """The border between the bytes and the meter of one response.
 
 The relay hands a copy of what it forwarded to a `Tap`, which frames, reads and times it.
-Whatever goes wrong in there, the response is unharmed (see `guard.py`). `TapQueue` puts the
-meter's work behind the event loop's writes, so that the bytes of a read are with the kernel
-before anything looks at them, and so measures what the proxy itself costs a token.
+Whatever goes wrong in there, the response is unharmed (see `guard.py`); when it looks at what it
+holds stands in `tapqueue.py`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from time import monotonic_ns
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from .body import BodyCopy
 from .classify import Ask, Passthrough, read_ask
 from .faults import MeterFault
 from .guard import GuardedFeed
 from .heads import find_header
+from .judged import JudgedRequest
 from .record import End, Outcome
 from .slo import DEFAULT_CLASS, judge
 from .stream import Api, make_dialect, make_framer
@@ -53,20 +51,21 @@ _LOOK_BYTES: Final = 16 * 1024
 _LOOK_PIECES: Final = 4
 # Media types whose bytes are the output themselves.
 _OPAQUE_TYPES: Final = frozenset(("audio", "image", "video"))
-# After so long the loop gets its turn: reads and writes of other streams do not wait longer.
-_DRAIN_NS: Final = 500_000
 
 
 class InferenceHead:
     """What the meter knows of a request before its body."""
 
-    __slots__ = ("headers", "path", "route", "t0_ns")
+    __slots__ = ("headers", "in_flight", "path", "route", "t0_ns")
 
-    def __init__(self, route: Route, path: str, headers: Headers, t0_ns: int) -> None:
+    def __init__(
+        self, route: Route, path: str, headers: Headers, t0_ns: int, in_flight: int = 1
+    ) -> None:
         self.route = route
         self.path = path
         self.headers = headers
         self.t0_ns = t0_ns  # when the head had been read
+        self.in_flight = in_flight  # inference requests then, itself included
 
 
 class Tap(GuardedFeed):
@@ -77,6 +76,7 @@ class Tap(GuardedFeed):
         policy: the classes that were in force when the request came.
         metrics: where the verdict and the meter's own errors are counted.
         limits: bounds on what is looked into.
+        tell: who is told of the request when it has been counted.
     """
 
     __slots__ = (
@@ -85,6 +85,7 @@ class Tap(GuardedFeed):
         "_batch_reads",
         "_batch_times",
         "_broken",
+        "_counted",
         "_head",
         "_inflater",
         "_last_byte_ns",
@@ -96,12 +97,18 @@ class Tap(GuardedFeed):
         "_slo",
         "_status",
         "_stream",
+        "_tell",
         "_timeline",
         "_times_ns",
     )
 
     def __init__(
-        self, head: InferenceHead, policy: Policy, metrics: Metrics, limits: LimitSettings
+        self,
+        head: InferenceHead,
+        policy: Policy,
+        metrics: Metrics,
+        limits: LimitSettings,
+        tell: Callable[[JudgedRequest], None] | None = None,
     ) -> None:
         super().__init__(metrics)
         self._head = head
@@ -123,6 +130,8 @@ class Tap(GuardedFeed):
         # Streams that begin together would otherwise all be looked at in the same instant.
         self._batch_times = _BATCH_TIMES - head.t0_ns % (_BATCH_TIMES // 2)
         self._broken = False
+        self._counted = False
+        self._tell = tell
 
     def ask(self, body: bytes) -> None:
         """Read what was kept of the request's body, when all of it has been forwarded."""
@@ -143,7 +152,7 @@ class Tap(GuardedFeed):
         while not self.digest():
             pass
         self._guard(self._judge, end, end_ns)
-        if self._broken:
+        if self._broken and not self._counted:
             self._guard(self._judge_unmeasured, end, end_ns)
 
     def _give_up(self) -> None:
@@ -166,7 +175,7 @@ class Tap(GuardedFeed):
         if self._status is None or self._status >= 300:
             return  # its verdict is its status
         endpoint, ask, limits = self._head.route.endpoint, self._ask, self._limits
-        self._metrics.admit(endpoint.api, ask.model, self._find_class())
+        self._metrics.admit(endpoint.api, ask.model, self._find_class(), self._head.in_flight)
         dialect = make_dialect(endpoint, generates=ask.generates, echo=ask.echo)
         media_type = content_type.partition(";")[0].strip().lower()
         framer = make_framer(endpoint, media_type, limits.record_bytes)
@@ -333,8 +342,19 @@ class Tap(GuardedFeed):
         if aside is not None:
             self._metrics.passthrough(aside)
             return
-        judgement = judge(record, slo.limits)
-        self._metrics.observe(api, self._ask.model, slo, record, judgement)
+        judged = JudgedRequest(
+            api,
+            self._ask.model,
+            slo,
+            record,
+            judge(record, slo.limits),
+            self._head.in_flight,
+            self._head.headers,
+        )
+        self._metrics.observe(judged)
+        self._counted = True
+        if self._tell is not None:
+            self._guard(self._tell, judged)
 
 
 def _is_one_record(data: bytes) -> bool:
@@ -343,49 +363,3 @@ def _is_one_record(data: bytes) -> bool:
     It has no line end but at its end, and perhaps one behind the name of its event.
     """
     return len(data) <= MAX_RECORD_BYTES and data.find(b"\n", 64) >= len(data) - 4
-
-
-class Digesting(Protocol):
-    """A meter that holds what it has not looked at yet."""
-
-    def digest(self) -> bool:
-        """Look at some of it; return whether that was all."""
-
-
-class TapQueue:
-    """Let taps look at their bytes after the event loop has written.
-
-    Args:
-        call_soon: the event loop's.
-        metrics: where the delay between read and write is counted.
-    """
-
-    __slots__ = ("_call_soon", "_due", "_metrics")
-
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object], metrics: Metrics) -> None:
-        self._call_soon = call_soon
-        self._metrics = metrics
-        self._due: deque[Digesting] = deque()
-
-    def put(self, tap: Digesting, now_ns: int) -> None:
-        """Queue a tap whose newest bytes were read at `now_ns` and have just been written."""
-        # uvloop's `write` hands bytes to the kernel itself, as asyncio's does. One read of each
-        # batch is sampled.
-        self._metrics.overhead("token", monotonic_ns() - now_ns)
-        self.add(tap)
-
-    def add(self, tap: Digesting) -> None:
-        """Queue a tap that holds something."""
-        if not self._due:
-            self._call_soon(self._drain)
-        self._due.append(tap)
-
-    def _drain(self) -> None:
-        # Runs when the reads of this iteration are written, all of them.
-        begin_ns = monotonic_ns()
-        while self._due and monotonic_ns() - begin_ns < _DRAIN_NS:
-            tap = self._due.popleft()
-            if not tap.digest():
-                self._due.append(tap)
-        if self._due:
-            self._call_soon(self._drain)

@@ -197,7 +197,7 @@ class Timeline:
             output_tokens=n,
             input_tokens=self._input_tokens,
             token_source=source,
-            gaps=Gaps(tuple(self._counts), self._gap_sum_ns),
+            gaps=Gaps(tuple(self._counts), self._gap_sum_ns, self._edges_ns),
             cancel_phase=self._cancel_phase(status, begun=bool(begun)) if left else None,
             control=control,
             unclassified=self._unclassified,

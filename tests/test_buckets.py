@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from time import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 from goodput_proxy.buckets import BulkHistogram
@@ -65,7 +70,7 @@ def test_same_as_prometheus_clients_histogram(
         NAME, HELP, ("model",), buckets=[e / 10**9 for e in edges_ns], registry=reference
     )
     for label, value_ns in values:
-        ours.observe(value_ns, label)
+        ours.child(label).observe(value_ns)
         theirs.labels(label).observe(value_ns / 10**9)
     # Sums are the same up to the rounding of a float: ours is an exact integer.
     assert read(registered(ours)) == pytest.approx(read(reference), rel=1e-9)
@@ -80,14 +85,14 @@ def test_adding_counts_is_observing_each(
     single = BulkHistogram(NAME, HELP, ("model",), edges_ns)
     bulk = BulkHistogram(NAME, HELP, ("model",), edges_ns)
     for label, value_ns in values:
-        single.observe(value_ns, label)
+        single.child(label).observe(value_ns)
     for piece in (values[::2], values[1::2]):
         for label in {label for label, _ in piece}:
             counts = [0] * (len(edges_ns) + 1)
             own = [value_ns for which, value_ns in piece if which == label]
             for value_ns in own:
                 counts[bisect_left(edges_ns, value_ns)] += 1
-            bulk.add(counts, sum(own), label)
+            bulk.child(label).add(counts, sum(own), edges_ns)
     assert read(registered(bulk)) == read(registered(single))
 
 
@@ -95,7 +100,7 @@ def test_a_value_on_the_edge_is_within() -> None:
     """Comparison is `<=`: a value equal to an edge counts there, one more nanosecond does not."""
     histogram = BulkHistogram(NAME, HELP, (), (100, 200))
     for value_ns in (100, 101, 200, 201):
-        histogram.observe(value_ns)
+        histogram.child().observe(value_ns)
     assert [
         read(registered(histogram))[f"{NAME}_bucket", (("le", le),)]
         for le in ("1e-07", "2e-07", "+Inf")
@@ -105,7 +110,7 @@ def test_a_value_on_the_edge_is_within() -> None:
 def test_one_value_many_times() -> None:
     """`times` counts a value as often as it says, in count and sum."""
     histogram = BulkHistogram(NAME, HELP, (), (10**9,))
-    histogram.observe(2 * 10**9, times=3)
+    histogram.child().observe(2 * 10**9, times=3)
     samples = read(registered(histogram))
     assert samples[f"{NAME}_count", ()] == 3
     assert samples[f"{NAME}_sum", ()] == 6
@@ -132,9 +137,52 @@ def test_a_name_is_taken_once() -> None:
         registry.register(BulkHistogram(NAME, HELP, ("model",), (1,)))
 
 
-def test_counts_of_another_shape_are_refused() -> None:
-    """Counts that were made with other edges are an error and change nothing."""
-    histogram = BulkHistogram(NAME, HELP, (), (1, 2))
-    with pytest.raises(ValueError, match="zip"):
-        histogram.add([1, 2], 3)
-    assert read(registered(histogram))[f"{NAME}_count", ()] == 0
+def test_counts_of_fewer_edges() -> None:
+    """What was counted into fewer buckets is added where it is surely right: below their ends."""
+    histogram = BulkHistogram(NAME, HELP, (), (100, 200, 300))
+    histogram.child().add([1, 2, 4], 1000, (100, 300))
+    samples = read(registered(histogram))
+    assert [samples[f"{NAME}_bucket", (("le", le),)] for le in ("1e-07", "2e-07", "3e-07")] == [
+        *(1, 1, 3),
+    ]
+    assert samples[f"{NAME}_count", ()] == 7
+
+
+def test_more_edges() -> None:
+    """A new edge counts from when it is there; sums, counts and exemplars stay."""
+    histogram = BulkHistogram(NAME, HELP, ("model",), (100, 300))
+    histogram.child("a").observe(150, trace_id="t")
+    histogram.widen((100, 200, 300))
+    histogram.child("a").observe(150)
+    samples = read(registered(histogram))
+    labels = {le: (("le", le), ("model", "a")) for le in ("1e-07", "2e-07", "3e-07", "+Inf")}
+    assert [samples[f"{NAME}_bucket", own] for own in labels.values()] == [0, 1, 2, 2]
+    assert samples[f"{NAME}_sum", (("model", "a"),)] == pytest.approx(3e-7)
+    assert [len(bucket) for bucket in histogram.child("a").buckets()] == [2, 3, 2, 2]
+
+
+def test_the_same_edges_change_nothing() -> None:
+    """Who holds a child goes on counting when no edge is new."""
+    histogram = BulkHistogram(NAME, HELP, (), (100,))
+    child = histogram.child()
+    histogram.widen((100,))
+    assert histogram.child() is child
+
+
+def test_exemplars() -> None:
+    """The newest value of each bucket that belongs to a trace is shown, in OpenMetrics only."""
+    histogram = BulkHistogram(NAME, HELP, (), (100, 200))
+    child = histogram.child()
+    for value_ns, trace_id in ((50, "first"), (60, "second"), (70, ""), (150, "third")):
+        child.observe(value_ns, trace_id=trace_id)
+    registry = registered(histogram)
+    text = generate_openmetrics(registry).decode()  # type: ignore[no-untyped-call]
+    families = parse_openmetrics(text)  # type: ignore[no-untyped-call]
+    found = [sample for family in families for sample in family.samples if sample.exemplar]
+    exemplars = {s.labels["le"]: (s.exemplar.labels, s.exemplar.value) for s in found}
+    assert all(abs(float(s.exemplar.timestamp) - time()) < 60 for s in found)
+    assert exemplars == {
+        "1e-07": ({"trace_id": "second"}, 6e-8),
+        "2e-07": ({"trace_id": "third"}, 1.5e-7),
+    }
+    assert b"trace_id" not in generate_latest(registry)

@@ -124,6 +124,18 @@ RATES = {
     'goodput_input_tokens_total{verdict="good"}': 100,
     'goodput_time_to_first_token_seconds_bucket{le="0.5"}': 6,
     "goodput_time_to_first_token_seconds_count": 8,
+    'goodput_frontier_requests_total{ttft_le="1.0",itl_le="0.05"}': 5,
+    'goodput_frontier_requests_total{ttft_le="1.0",itl_le="+Inf"}': 7,
+    **{
+        f'goodput_load_requests_total{{slo="default",in_flight="{band}",compliant="{met}"}}': n
+        for band, good, bad in (("4", 9, 1), ("8", 19, 1), ("16", 8, 2), ("32", 0.025, 0))
+        for met, n in (("true", good), ("false", bad))
+    },
+}
+GAUGES = {
+    "goodput_slo_objective_ratio": 0.5,
+    'goodput_slo_objective_ratio{slo="default"}': 0.9,
+    **{f'goodput_load_band_requests{{in_flight="{band}"}}': band for band in (4, 8, 16, 32)},
 }
 # What the queries of docs/metrics.md make of them, by the beginning of what they claim to be.
 EXPECTED: dict[str, dict[str, float]] = {
@@ -143,6 +155,15 @@ EXPECTED: dict[str, dict[str, float]] = {
     "inference-perf `token_goodput`": {"{}": 140},
     "Dynamo's goodput in tokens per second": {"{}": 42},
     "share within the TTFT limit alone": {"{}": 6 / 8},
+    "goodput with TTFT <= 1 s AND ITL <= 50 ms": {"{}": 5},
+    "its ratio": {"{}": 5 / 10},
+    "by concurrency: goodput ratio": {
+        '{in_flight="4"}': 0.9,
+        '{in_flight="8"}': 0.95,
+        '{in_flight="16"}': 0.8,
+        '{in_flight="32"}': 1,
+    },
+    "of bands with at least 100 requests": {"{}": 8},  # 16 is not good enough, 32 has too few
 }
 
 
@@ -171,9 +192,9 @@ def test_documented_queries_give_what_they_claim(tmp_path: Path) -> None:
         matching = [values for begin, values in EXPECTED.items() if claim.startswith(begin)]
         assert len(matching) == 1 or claim == query, f"no expectation for {claim!r}"
         samples = [{"labels": k, "value": v} for values in matching for k, v in values.items()]
-        cases.append({"expr": query, "eval_time": "20m", "exp_samples": samples})
-    series = [{"series": s, "values": f"0+{60 * rate}x20"} for s, rate in RATES.items()]
-    series.append({"series": "goodput_slo_objective_ratio", "values": "0.5x20"})
+        cases.append({"expr": query, "eval_time": "80m", "exp_samples": samples})
+    series = [{"series": s, "values": f"0+{60 * rate}x80"} for s, rate in RATES.items()]
+    series += [{"series": s, "values": f"{value}x80"} for s, value in GAUGES.items()]
     tests = [{"interval": "1m", "input_series": series, "promql_expr_test": cases}]
     path = tmp_path / "queries.yaml"
     path.write_text(yaml.safe_dump({"evaluation_interval": "1m", "tests": tests}))

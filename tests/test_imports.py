@@ -37,14 +37,18 @@ ORDER = [
         "stream.websocket",
         "stream.session",
     ),
-    *("record", "timeline", "slo", "outline", "body", "classify"),
+    *("record", "timeline", "slo", "outline", "body", "classify", "trace", "judged", "edges"),
     *(f"settings.{name}" for name in ("group", "promises", "operation", "sources")),
     "settings",
     *(
         "buckets",
+        "frontier",
+        "series",
+        "thresholds",
         "metrics",
         "guard",
         "tap",
+        "tapqueue",
         "realtime",
         "tunnel",
         "relay",
@@ -54,7 +58,7 @@ ORDER = [
         "listener",
         "admin",
     ),
-    *("log", "app", "check", "cli", "__main__"),
+    *("log", "watch", "reload", "requestlog", "app", "check", "cli", "__main__"),
 ]
 # The demonstration uses the proxy from outside, as its users do; only `cli` starts it.
 DEMO_USES = {"address", "app", "duration", "settings"}
@@ -68,6 +72,9 @@ PURE = (
         "outline",
         "body",
         "classify",
+        "trace",
+        "judged",
+        "edges",
         "heads",
         "upgrades",
     ]
@@ -75,7 +82,7 @@ PURE = (
 IMPURE = {"aiohttp", "asyncio", "os", "prometheus_client", "socket", "time"}
 # The settings' types may be named anywhere; their values are handed in.
 FOR_TYPES_ONLY = {"settings"}
-MAY_READ_SETTINGS = {"app", "check", "cli"}
+MAY_READ_SETTINGS = {"app", "check", "cli", "reload"}
 
 
 def typing_blocks(tree: ast.Module) -> set[ast.AST]:
@@ -165,7 +172,7 @@ def test_prometheus_has_one_door() -> None:
         if any(target.split(".")[0] == "prometheus_client" for target, _ in imports(name))
     }
 
-    assert users == {"buckets", "metrics", "demo.scrape"}
+    assert users == {"buckets", "frontier", "series", "thresholds", "metrics", "demo.scrape"}
 
 
 def test_one_place_catches_everything() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import threading
 from collections import Counter
 from itertools import product
+from time import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from goodput_proxy import __version__
 from goodput_proxy.classify import Passthrough
 from goodput_proxy.faults import MeterFault, UpstreamFault
+from goodput_proxy.judged import JudgedRequest
 from goodput_proxy.metrics import Metrics
 from goodput_proxy.record import CancelPhase, End, Gaps, Outcome, RequestRecord
 from goodput_proxy.slo import Dimension, Judgement, Limits, Policy, SloClass, Verdict, judge
@@ -62,15 +64,17 @@ def observe(
     model: str = "m",
     slo: SloClass = DEFAULT,
     api: Api = Api.CHAT,
+    **known: Any,
 ) -> Judgement:
     """Judge and count a request as the tap does."""
     if not record.gaps.counts:
-        gaps = Gaps((0,) * (len(metrics.icl_edges_ns) + 1))
+        edges_ns = metrics.icl_edges_ns
+        gaps = Gaps((0,) * (len(edges_ns) + 1), edges_ns=edges_ns)
         record = replace(record, gaps=gaps)
     if record.outcome is Outcome.OK:
         metrics.admit(api, model, slo)
     judgement = judge(record, slo.limits)
-    metrics.observe(api, model, slo, record, judgement)
+    metrics.observe(JudgedRequest(api, model, slo, record, judgement, **known))
     return judgement
 
 
@@ -435,7 +439,7 @@ def test_the_proxys_own_counters() -> None:
     metrics.tap_error(MeterFault.BAD_JSON)
     metrics.overhead("token", 100_000, times=3)
     metrics.loop_lag(2 * MS)
-    metrics.in_flight.inc()
+    metrics.begin()
     unread = RequestRecord(
         Outcome.OK, elapsed_ns=1, unclassified={MeterFault.BAD_JSON: 2, MeterFault.INTERNAL: 1}
     )
@@ -546,3 +550,153 @@ def test_rendering_in_a_thread_while_counting() -> None:
     assert failures == []
     assert total(metrics, "goodput_requests_total") == 800
     assert total(metrics, "goodput_inter_token_latency_seconds_count") == 800
+
+
+# -- the load
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "band"),
+    [(1, "1"), (2, "2"), (3, "4"), (4, "4"), (5, "8"), (64, "64"), (65, "128"), (5000, "8192")],
+)
+def test_load_bands(in_flight: int, band: str) -> None:
+    """A band ends at a power of two, has its requests by verdict, and says its end as a number."""
+    metrics = make_metrics()
+    observe(metrics, ok(), in_flight=in_flight)
+    observe(metrics, ok(ttft_ns=501 * MS), in_flight=in_flight)
+    observe(metrics, ok(outcome=Outcome.TRUNCATED), in_flight=in_flight)
+    observe(metrics, ok(outcome=Outcome.CLIENT), in_flight=in_flight)
+    observe(metrics, ok(outcome=Outcome.HTTP_4XX), in_flight=in_flight)
+    labels = {"model": "m", "slo": "default", "in_flight": band}
+    assert total(metrics, "goodput_load_requests_total", **labels, compliant="true") == 1
+    assert total(metrics, "goodput_load_requests_total", **labels, compliant="false") == 2
+    assert total(metrics, "goodput_load_requests_total") == 3
+    assert total(metrics, "goodput_load_band_requests", in_flight=band) == int(band)
+
+
+def test_a_band_exists_at_zero_when_its_request_is_first_answered() -> None:
+    """Both of its counters do, before the request has ended."""
+    metrics = make_metrics()
+    metrics.admit(Api.CHAT, "m", DEFAULT, 6)
+    samples = read(metrics)
+    for compliant in ("true", "false"):
+        labels = {"model": "m", "slo": "default", "in_flight": "8", "compliant": compliant}
+        assert samples["goodput_load_requests_total", frozenset(labels.items())] == 0
+
+
+# -- the frontier
+
+
+def test_the_frontier_holds_completed_requests() -> None:
+    """Good, partial and slow ones are on the grid, by model over all classes; no others."""
+    metrics = make_metrics()
+    for record in (
+        ok(),
+        ok(itl_ns=None),
+        ok(ttft_ns=501 * MS),
+        ok(ttft_ns=None, itl_ns=None),
+        ok(outcome=Outcome.TRUNCATED),
+        ok(outcome=Outcome.CLIENT),
+    ):
+        observe(metrics, record)
+    corner = {"model": "m", "ttft_le": "+Inf", "itl_le": "+Inf"}
+    within = {"model": "m", "ttft_le": "0.5", "itl_le": "0.1"}
+    assert total(metrics, "goodput_frontier_requests_total", **corner) == 4
+    assert total(metrics, "goodput_frontier_requests_total", **within) == 3
+
+
+# -- another policy
+
+
+STRICT = SloClass("strict", Limits(ttft_ns=333 * MS, stall_ns=7 * S), 0.5)
+
+
+def test_another_policy() -> None:
+    """Its limits become edges and thresholds, its classes labels; what was counted stays."""
+    metrics = make_metrics()
+    observe(metrics, ok(ttft_ns=400 * MS))
+    metrics.apply(Policy((STRICT, DEFAULT), ("pinned",)))
+    observe(metrics, ok(ttft_ns=300 * MS), slo=STRICT)
+    observe(metrics, ok(ttft_ns=300 * MS))
+
+    assert total(metrics, "goodput_requests_total", verdict="good", model="m") == 3
+    for key in expected_children("pinned", "strict"):
+        assert key in read(metrics)
+    le = {"model": "m", "le": "0.333"}
+    assert total(metrics, "goodput_time_to_first_token_seconds_bucket", **le) == 2
+    cell = {"model": "m", "ttft_le": "0.333", "itl_le": "+Inf"}
+    assert total(metrics, "goodput_frontier_requests_total", **cell) == 2
+    thresholds = {
+        (dict(labels)["slo"], dict(labels)["dimension"]): value
+        for (name, labels), value in read(metrics).items()
+        if name == "goodput_slo_threshold_seconds"
+    }
+    assert thresholds == {
+        ("strict", "ttft"): 0.333,
+        ("strict", "stall"): 7,
+        ("default", "ttft"): 0.5,
+        ("default", "itl"): 0.1,
+    }
+
+
+def test_a_class_that_is_gone_is_promised_no_longer() -> None:
+    """Its counters stay, its limits and its objective go."""
+    metrics = make_metrics(STRICT, DEFAULT)
+    observe(metrics, ok(), slo=STRICT)
+    metrics.apply(Policy((DEFAULT,)))
+    assert total(metrics, "goodput_requests_total", slo="strict") == 1
+    assert label_values(metrics, "goodput_slo_objective_ratio", "slo") == {"default"}
+    assert label_values(metrics, "goodput_slo_threshold_seconds", "slo") == {"default"}
+
+
+def test_a_request_that_began_under_fewer_edges() -> None:
+    """Gaps that were counted before a reload are added after it."""
+    metrics = make_metrics()
+    edges_ns = metrics.icl_edges_ns
+    counts = [0] * (len(edges_ns) + 1)
+    counts[3] = 5
+    metrics.apply(Policy((STRICT, DEFAULT)))
+    assert len(metrics.icl_edges_ns) > len(edges_ns)
+    observe(metrics, ok(gaps=Gaps(tuple(counts), 5 * MS, edges_ns)))
+    assert total(metrics, "goodput_inter_chunk_latency_seconds_count", model="m") == 5
+
+
+def test_reloads() -> None:
+    """The outcome of the last attempt shows, and when the last good one was."""
+    metrics = make_metrics()
+    (since,) = (v for (n, _), v in read(metrics).items() if n.endswith("success_timestamp_seconds"))
+    assert time() - 60 < since <= time()
+    for successful in (False, True):
+        metrics.reloaded(successful=successful)
+        assert total(metrics, "goodput_config_last_reload_successful") == successful
+
+
+# -- exemplars
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.parametrize("flags", ["01", "00"])
+def test_exemplars(flags: str) -> None:
+    """A recorded trace is named by the verdict and by each latency of its request, else none is."""
+    metrics = make_metrics()
+    traceparent = f"00-{TRACE}-00f067aa0ba902b7-{flags}".encode()
+    observe(metrics, ok(ttft_ns=501 * MS), headers=[(b"traceparent", traceparent)])
+    named = {
+        sample.name
+        for family in parse(metrics, OPENMETRICS)
+        for sample in family.samples
+        if sample.exemplar is not None and sample.exemplar.labels == {"trace_id": TRACE}
+    }
+    assert named == (
+        {
+            "goodput_requests_total",
+            "goodput_time_to_first_token_seconds_bucket",
+            "goodput_inter_token_latency_seconds_bucket",
+            "goodput_stall_seconds_bucket",
+            "goodput_request_duration_seconds_bucket",
+        }
+        if flags == "01"
+        else set()
+    )

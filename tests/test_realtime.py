@@ -13,7 +13,7 @@ from goodput_proxy.realtime import RealtimeMeter
 from goodput_proxy.record import End
 from goodput_proxy.settings import Settings
 from goodput_proxy.slo import build_policy
-from goodput_proxy.tap import TapQueue
+from goodput_proxy.tapqueue import TapQueue
 from tests.frames import BINARY, CLOSE, PING, Deflater, frame
 
 MS = 1_000_000

@@ -18,15 +18,16 @@ from goodput_proxy.metrics import Metrics
 from goodput_proxy.record import End, RequestRecord
 from goodput_proxy.relay import Relay
 from goodput_proxy.settings import Settings
-from goodput_proxy.slo import Judgement, SloClass, build_policy
-from goodput_proxy.tap import InferenceHead, Tap, TapQueue
+from goodput_proxy.slo import Judgement, build_policy
+from goodput_proxy.tap import InferenceHead, Tap
+from goodput_proxy.tapqueue import TapQueue
 from goodput_proxy.upstream import UpstreamConnection
 from tests.fakes import FakeTransport
 from tests.integration.fake_upstream import parse_answer
 from tests.streams import CASES, FRAMINGS, Case, cut, load_case, wire
 
 if TYPE_CHECKING:
-    from goodput_proxy.stream import Api
+    from goodput_proxy.judged import JudgedRequest
 
 SETTINGS = Settings.model_validate({"slo": {"ttft": "60s", "itl": "60s"}})
 POLICY = build_policy(SETTINGS)
@@ -85,11 +86,9 @@ class SpyMetrics(Metrics):
         self.observed: list[tuple[RequestRecord, Judgement]] = []
         self.others: list[str] = []
 
-    def observe(
-        self, api: Api, model: str, slo: SloClass, record: RequestRecord, judgement: Judgement
-    ) -> None:
-        super().observe(api, model, slo, record, judgement)
-        self.observed.append((record, judgement))
+    def observe(self, judged: JudgedRequest) -> None:
+        super().observe(judged)
+        self.observed.append((judged.record, judged.judgement))
 
     def passthrough(self, kind: Any) -> None:
         super().passthrough(kind)

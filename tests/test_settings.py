@@ -73,6 +73,8 @@ FIELDS = [
     ("drain.timeout", "30s", "0s", "2s", "3s"),
     ("log.level", "info", "debug", "warning", "error"),
     ("log.json_lines", "True", "False", "True", "False"),
+    ("log.requests", "0.0", "0.1", "0.2", "1.0"),
+    ("log.bad_requests", "0.0", "0.1", "0.2", "1.0"),
 ]
 
 
@@ -274,6 +276,7 @@ NO_DURATION = "is not a duration: a duration is a number with a unit"
         ("--limits.models 0", [("limits.models", "greater than or equal to 1 (got '0')")]),
         ("--limits.models many", [("limits.models", "should be a valid integer")]),
         ("--log.level loud", [("log.level", "'debug', 'info', 'warning' or 'error'")]),
+        ("--log.requests 2", [("log.requests", "less than or equal to 1")]),
         ("--log.json-lines maybe", [("log.json_lines", "should be a valid boolean")]),
         ("--slo x", [("slo", "must be JSON")]),
         ("--slo-classes x", [("slo_classes.0", "must be a mapping")]),

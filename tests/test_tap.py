@@ -13,6 +13,7 @@ import brotli
 import pytest
 from backports import zstd
 
+from goodput_proxy import series as series_module
 from goodput_proxy import tap as tap_module
 from goodput_proxy.classify import Route, classify
 from goodput_proxy.metrics import Metrics
@@ -22,7 +23,8 @@ from goodput_proxy.slo import build_policy
 from goodput_proxy.stream.choices import ChoicesDialect
 from goodput_proxy.stream.reader import StreamReader
 from goodput_proxy.stream.sse import SseFramer
-from goodput_proxy.tap import InferenceHead, Tap, TapQueue
+from goodput_proxy.tap import InferenceHead, Tap
+from goodput_proxy.tapqueue import TapQueue
 from goodput_proxy.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -275,7 +277,7 @@ FUNCTIONS: list[tuple[type | Any, str]] = [
     (Timeline, "record"),
     (tap_module, "judge"),
     (Metrics, "admit"),
-    (Metrics, "_observe_latencies"),
+    (series_module, "_observe_latencies"),
 ]
 
 

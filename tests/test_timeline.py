@@ -63,7 +63,7 @@ def test_one_choice() -> None:
     assert record.e2e_ns == 250
     assert record.itl_ns == 25
     assert record.stall_ns == 40
-    assert Gaps((1, 0, 1, 0), 50) == record.gaps
+    assert Gaps((1, 0, 1, 0), 50, EDGES_NS) == record.gaps
     assert (record.output_tokens, record.token_source) == (3, TokenSource.EVENTS)
     assert record.elapsed_ns == 8000
     assert record.waiting_ns == 9000 - T0_NS - 250
@@ -296,7 +296,7 @@ def test_gaps_are_counted_as_they_come(gaps_ns: list[int]) -> None:
     below = [sum(gap <= edge for gap in gaps_ns) for edge in (*EDGES_NS, 10**9)]
     disjoint = [n - below[i - 1] if i else n for i, n in enumerate(below)]
 
-    assert Gaps(tuple(disjoint), sum(gaps_ns)) == record.gaps
+    assert Gaps(tuple(disjoint), sum(gaps_ns), EDGES_NS) == record.gaps
     assert max(gaps_ns) == record.stall_ns
     assert sum(gaps_ns) // len(gaps_ns) == record.itl_ns
 
@@ -311,4 +311,4 @@ def test_what_is_said_beside_a_run_of_tokens_counts_once() -> None:
 
     assert (record.ttft_ns, record.e2e_ns, record.output_tokens) == (10, 22, 9)
     assert record.input_tokens == 3
-    assert record.gaps == Gaps((1, 1), 12)
+    assert record.gaps == Gaps((1, 1), 12, (5,))

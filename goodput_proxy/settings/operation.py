@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -68,6 +68,7 @@ class DrainSettings(Group):
     )
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -76,3 +77,11 @@ class LogSettings(Group):
 
     level: LogLevel = Field("info", description="lowest level that is written")
     json_lines: bool = Field(default=True, description="one JSON object a line; else for reading")
+    requests: Share = Field(
+        0.0,
+        description="share of judged requests that are logged, one line each at `info`: times,"
+        " tokens, class, verdict, cause, request id, never content",
+    )
+    bad_requests: Share = Field(
+        0.0, description="the same of those that were not good, where it is the greater"
+    )

@@ -1,0 +1,28 @@
+"""One judged request, as the metrics, the log and the live page are told of it; pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .heads import Headers
+from .record import RequestRecord
+from .slo import Judgement, SloClass
+from .stream import Api
+
+
+class JudgedRequest(msgspec.Struct, frozen=True, gc=False):
+    """A request that has ended, with its verdict.
+
+    Attributes:
+        model: as the request names it, unbounded: no label value.
+        in_flight: requests under way when it arrived, itself included.
+        headers: of the request.
+    """
+
+    api: Api
+    model: str
+    slo: SloClass
+    record: RequestRecord
+    judgement: Judgement
+    in_flight: int = 1
+    headers: Headers = []
