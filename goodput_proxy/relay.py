@@ -62,9 +62,13 @@ class Relay:
     """
 
     __slots__ = (
+        "_body",
+        "_body_ns",
         "_chunked",
         "_head_request",
+        "_headers",
         "_http10",
+        "_out",
         "_paused",
         "_queue",
         "_source",
@@ -99,6 +103,11 @@ class Relay:
         self._paused = False
         self._chunked = False
         self._until_close = False
+        # Of the read at hand: what is to be written, and what the tap is to be shown after that.
+        self._out: list[bytes] = []
+        self._headers: Headers | None = None
+        self._body = b""
+        self._body_ns = 0
         self.done = done
         self.tap: Tap | None = None  # the meter; None for traffic that is not judged
         self.tunnel: Tunnel | None = None  # what the exchange has become after a 101
@@ -132,7 +141,7 @@ class Relay:
     def on_informational(self, status: int, reason: bytes, headers: Headers) -> None:
         """Pass a 1xx on; HTTP/1.0 does not know it, and 100 was answered before."""
         if not self._http10 and status != 100:
-            self._write(response_head(status, reason, headers))
+            self._out.append(response_head(status, reason, headers))
 
     def on_head(self, status: int, reason: bytes, headers: Headers, *, chunked: bool) -> None:
         """Pass a final response's head on."""
@@ -153,23 +162,33 @@ class Relay:
         elif self._http10:
             own.append(b"Connection: keep-alive")
         self.status = status
-        self._write(response_head(status, reason, headers, own))
-        if self.tap is not None:
-            content_type = find_header(headers, b"content-type").decode("latin-1")
-            encoding = find_header(headers, b"content-encoding").decode("latin-1")
-            self.tap.begin(status, content_type, encoding.strip().lower())
+        self._out.append(response_head(status, reason, headers, own))
+        self._headers = headers
 
     def on_body(self, pieces: list[bytes], now_ns: int) -> None:
-        """Pass on the body bytes of one read, then show them to the tap."""
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if not self._chunked:
-            self._write(data)
-        elif len(pieces) == 1:
-            self._write(b"%x\r\n%b\r\n" % (len(data), data))
-        else:  # chunks that came whole leave whole
-            self._write(b"".join([b"%x\r\n%b\r\n" % (len(p), p) for p in pieces]))
-        if self.tap is not None and self.tap.feed(data, now_ns):
-            self._queue.put(self.tap, now_ns)
+        """Pass on the body bytes of one read; chunks that came whole leave whole."""
+        if self._chunked:
+            self._out += [b"%x\r\n%b\r\n" % (len(p), p) for p in pieces]
+        else:
+            self._out += pieces
+        self._body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._body_ns = now_ns
+
+    def flush(self) -> None:
+        """Write what one read has brought, in one go; then show it to the tap."""
+        if self._out:
+            out, self._out = self._out, []
+            self._write(out[0] if len(out) == 1 else b"".join(out))
+        tap, headers, body = self.tap, self._headers, self._body
+        self._headers, self._body = None, b""
+        if tap is None:
+            return
+        if headers is not None and self.status is not None:
+            content_type = find_header(headers, b"content-type").decode("latin-1")
+            encoding = find_header(headers, b"content-encoding").decode("latin-1")
+            tap.begin(self.status, content_type, encoding.strip().lower())
+        if body and tap.feed(body, self._body_ns):
+            self._queue.put(tap, self._body_ns)
 
     def on_chunk(self, chunk: bytes, data: bytes, now_ns: int) -> None:
         """Pass on a read that is one whole chunk, as it is; then show its data to the tap."""
@@ -185,6 +204,7 @@ class Relay:
         upgrade = self._upgrade
         if upgrade is None:
             raise RuntimeError("nobody has asked for another protocol")
+        self.flush()
         self.keep_alive = False
         if self._transport.is_closing():  # the client has left, and the loop is about to say so
             transport.abort()
@@ -207,11 +227,13 @@ class Relay:
         """Pass the clean end of the response on."""
         if self._chunked:
             lines = [b"0", *(b"%b: %b" % trailer for trailer in trailers), b"\r\n"]
-            self._write(b"\r\n".join(lines))
+            self._out.append(b"\r\n".join(lines))
+        self.flush()
         self._finish(End.CLEAN)
 
     def on_failure(self, end: End) -> None:
         """Tell the client that the upstream failed, as far as that is still possible."""
+        self.flush()
         if self.status is None:
             if end is End.TIMED_OUT:
                 message = "The inference server did not answer in time."

@@ -53,6 +53,9 @@ class Sink(Protocol):
     def on_body(self, pieces: list[bytes], now_ns: int) -> None:
         """Take the body bytes of one read."""
 
+    def flush(self) -> None:
+        """Pass on what a read has brought, if that was not the end."""
+
     def on_chunk(self, chunk: bytes, data: bytes, now_ns: int) -> None:
         """Take a read that is one whole chunk, framed and bare."""
 
@@ -223,6 +226,8 @@ class UpstreamConnection:
             self._finish(sink)
         elif broken:
             self._fail(sink, End.CUT, UpstreamFault.PROTOCOL)
+        else:
+            sink.flush()
 
     def eof_received(self) -> None:
         """Let the transport close itself: a server that has said all of it is of no more use."""

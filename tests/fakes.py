@@ -109,6 +109,9 @@ class RecordingSink:
         del now_ns
         self.calls.append(("body", b"".join(pieces), len(pieces)))
 
+    def flush(self) -> None:
+        """Hold nothing back: what comes is kept as it comes."""
+
     def on_chunk(self, chunk: bytes, data: bytes, now_ns: int) -> None:
         del now_ns
         self.calls.append(("chunk", data, chunk))

@@ -136,26 +136,31 @@ async def test_head(case: HeadCase) -> None:
         keep_alive="close" not in case.client,
     )
     bench.relay.on_head(case.status, b"R", case.headers, chunked=CODING in case.headers)
+    assert bench.transport.take() == []  # a body that came with it leaves with it
+    bench.relay.flush()
 
     assert bench.transport.take() == [b"HTTP/1.1 %d R\r\n%b\r\n" % (case.status, case.own)]
     assert bench.relay.keep_alive is case.kept
 
 
 async def test_chunks() -> None:
-    """Chunks that came whole leave whole, in one write a read; trailers follow the last."""
+    """Chunks that came whole leave whole, in one write a read; trailers end the last of them."""
     relay, transport = (bench := Bench()).relay, bench.transport
     relay.on_head(200, b"OK", [CODING], chunked=True)
-    transport.take()
     relay.on_body([b"abc"], 0)
+    relay.flush()
     relay.on_body([b"d", b"e" * 20], 0)
+    relay.flush()
     relay.on_chunk(b"1\r\nf\r\n", b"f", 0)
+    relay.on_body([b"g"], 0)
     relay.on_end([(b"X-A", b"1"), (b"X-B", b"")])
 
-    assert transport.take() == [
-        b"3\r\nabc\r\n",
+    head, *reads = transport.take()
+    assert head == b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    assert reads == [
         b"1\r\nd\r\n14\r\n" + b"e" * 20 + b"\r\n",
         b"1\r\nf\r\n",
-        b"0\r\nX-A: 1\r\nX-B: \r\n\r\n",
+        b"1\r\ng\r\n0\r\nX-A: 1\r\nX-B: \r\n\r\n",
     ]
     assert relay.done.done()
     assert End.CLEAN is relay.end
@@ -173,8 +178,10 @@ async def test_bare_body(
     """A body that is sized, or goes to HTTP/1.0, has no chunks and no trailers."""
     relay, transport = (bench := Bench(http10)).relay, bench.transport
     relay.on_head(200, b"OK", headers, chunked=chunked)
+    relay.flush()
     transport.take()
     relay.on_body([b"a", b"b"], 0)
+    relay.flush()
     relay.on_chunk(b"1\r\nc\r\n", b"c", 0)
     relay.on_end([(b"X-A", b"1")])
 
@@ -193,6 +200,7 @@ async def test_informational(
     """A 1xx passes, but 100 concerns the upload and HTTP/1.0 knows none."""
     bench = Bench(http10)
     bench.relay.on_informational(status, b"R", [(b"A", b"1")])
+    bench.relay.flush()
 
     assert expected == bench.transport.written
     assert bench.relay.status is None
@@ -234,10 +242,9 @@ async def test_failure_after_the_head(http10: bool) -> None:  # noqa: FBT001 -- 
     relay, transport = (bench := Bench(http10)).relay, bench.transport
     relay.on_head(200, b"OK", [CODING], chunked=True)
     relay.on_body([b"abc"], 0)
-    transport.take()
     relay.on_failure(End.CUT)
 
-    assert transport.take() == []
+    assert len(transport.take()) == 1  # what had come
     assert relay.end is End.CUT
     assert not relay.keep_alive
     assert http10 is transport.aborted
