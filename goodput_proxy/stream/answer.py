@@ -118,7 +118,7 @@ def _read(answer: _Answer, index: int, *, generates: bool) -> list[Event]:
         *(answer.content, answer.output, answer.message, answer.response, answer.thinking),
         *(answer.text, answer.generated_text, answer.text_output),
     )
-    if generates and (answer.output_ids or any(map(has_text, output))):
+    if generates and (answer.output_ids or any(map(has_text, filter(None, output)))):
         events.append(TokenEvent(index, len(answer.output_ids or ())))
     reason = _reason(answer)
     if reason:
