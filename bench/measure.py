@@ -162,7 +162,7 @@ class Harness:
     ) -> None:
         """Wait until a small request comes back through the proxy."""
         client = Client(self.harness_core, port)
-        deadline_s = time.monotonic() + _READY_TIMEOUT_S
+        deadline_s = time.monotonic() + peer.ready_s
         try:
             while True:
                 try:

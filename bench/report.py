@@ -14,7 +14,7 @@ from statistics import median
 
 from bench.measure import Plan, Sample
 from bench.meter import FORMATS
-from bench.peers import DIRECT, GOODPUT, GOODPUT_COMPILED, NGINX, PLAIN_AIOHTTP
+from bench.peers import DIRECT, ENVOY, GOODPUT, GOODPUT_COMPILED, NGINX, PLAIN_AIOHTTP
 
 Figure = Callable[[Sample], float]
 
@@ -136,7 +136,9 @@ def budget_checks(results: Results) -> list[Check]:
     idle = results.spread(ours, lambda sample: sample.rss_idle_mb)
     return [
         Check("CPU per token / nginx", ratio(NGINX, token_cpu_us), 1.25, 1.0),
+        Check("CPU per token / Envoy", ratio(ENVOY, token_cpu_us), 0.9, 0.7),
         Check("CPU per token / plain aiohttp", ratio(PLAIN_AIOHTTP, token_cpu_us), 0.55, 0.4),
+        Check("CPU per small request / Envoy", ratio(ENVOY, request_cpu_us), 1.5, 1.0),
         Check("resident memory when idle, MB", idle.median if idle else None, 60, 45),
         Check("CPU per small request / nginx", ratio(NGINX, request_cpu_us)),
         Check("CPU per small request / plain aiohttp", ratio(PLAIN_AIOHTTP, request_cpu_us)),
@@ -180,6 +182,7 @@ _COLUMNS = (
     "proxy",
     "CPU us/token (low-high)",
     "/ nginx",
+    "/ Envoy",
     "/ plain aiohttp",
     "kernel share",
     "latency p50 / p99 / p99.9 ms",
@@ -187,6 +190,7 @@ _COLUMNS = (
     "core used",
     "CPU us/small request",
     "/ nginx",
+    "/ Envoy",
     "RSS idle / peak MB",
 )
 
@@ -212,12 +216,13 @@ def _cells(results: Results, peer: str) -> list[str]:
     ]
     latency_text = " / ".join(latency)
     if peer == DIRECT:
-        return [peer, *[""] * 4, latency_text, *[""] * 5]
+        return [peer, *[""] * 5, latency_text, *[""] * 6]
     cpu = results.spread(peer, token_cpu_us)
     return [
         peer,
         f"{cpu.median:.1f} ({cpu.low:.1f}-{cpu.high:.1f})" if cpu else "",
         _number(results.ratio(peer, NGINX, token_cpu_us), 2),
+        _number(results.ratio(peer, ENVOY, token_cpu_us), 2),
         _number(results.ratio(peer, PLAIN_AIOHTTP, token_cpu_us), 2),
         value(lambda sample: sample.stream.system_share, 2),
         latency_text,
@@ -225,6 +230,7 @@ def _cells(results: Results, peer: str) -> list[str]:
         value(lambda sample: sample.stream.proxy_core_share, 2),
         value(request_cpu_us, 0),
         _number(results.ratio(peer, NGINX, request_cpu_us), 2),
+        _number(results.ratio(peer, ENVOY, request_cpu_us), 2),
         value(lambda sample: sample.rss_idle_mb, 0)
         + " / "
         + value(lambda sample: sample.rss_peak_mb, 0),
