@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .slo import DEFAULT_CLASS
+from .policy import DEFAULT_CLASS
 
 if TYPE_CHECKING:
     from .settings import MatchSettings, Settings

@@ -12,8 +12,8 @@ import yaml
 
 from goodput_proxy.classify import Route, classify
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.policy import build_policy
 from goodput_proxy.settings import Settings
-from goodput_proxy.slo import build_policy
 from goodput_proxy.stream.candidates import CandidatesDialect
 from goodput_proxy.stream.choices import ChoicesDialect
 from goodput_proxy.stream.detect import DetectingDialect

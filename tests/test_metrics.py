@@ -23,8 +23,9 @@ from goodput_proxy.classify import Passthrough
 from goodput_proxy.faults import MeterFault, UpstreamFault
 from goodput_proxy.judged import JudgedRequest
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.policy import Policy, SloClass
 from goodput_proxy.record import CancelPhase, End, Gaps, Outcome, RequestRecord
-from goodput_proxy.slo import Dimension, Judgement, Limits, Policy, SloClass, Verdict, judge
+from goodput_proxy.slo import Dimension, Judgement, Limits, Verdict, judge
 from goodput_proxy.stream import Api
 from goodput_proxy.stream.events import TokenEvent, TokenSource
 from goodput_proxy.timeline import Timeline

@@ -9,10 +9,10 @@ import pytest
 
 from goodput_proxy import realtime
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.policy import build_policy
 from goodput_proxy.realtime import RealtimeMeter
 from goodput_proxy.record import End
 from goodput_proxy.settings import Settings
-from goodput_proxy.slo import build_policy
 from goodput_proxy.tapqueue import TapQueue
 from tests.frames import BINARY, CLOSE, PING, Deflater, frame
 

@@ -9,9 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.policy import build_policy
 from goodput_proxy.reload import Reloader
 from goodput_proxy.settings import Settings
-from goodput_proxy.slo import build_policy
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

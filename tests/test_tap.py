@@ -17,9 +17,9 @@ from goodput_proxy import series as series_module
 from goodput_proxy import tap as tap_module
 from goodput_proxy.classify import Route, classify
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.policy import build_policy
 from goodput_proxy.record import End
 from goodput_proxy.settings import Settings
-from goodput_proxy.slo import build_policy
 from goodput_proxy.stream.choices import ChoicesDialect
 from goodput_proxy.stream.reader import StreamReader
 from goodput_proxy.stream.sse import SseFramer
