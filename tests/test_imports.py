@@ -59,7 +59,8 @@ ORDER = [
         "listener",
         "admin",
     ),
-    *("log", "watch", "reload", "requestlog", "app", "check", "cli", "__main__"),
+    *("log", "watch", "reload", "requestlog", "app"),
+    *("explain", "doubts", "check", "cli", "__main__"),
 ]
 # The demonstration uses the proxy from outside, as its users do; only `cli` starts it.
 DEMO_USES = {"address", "app", "duration", "settings"}
