@@ -167,7 +167,7 @@ class Tap(GuardedFeed):
         self._ask = read_ask(head.route, content_type, body)
 
     def _find_class(self) -> SloClass:
-        if self._slo is None:
+        if self._slo is None:  # once a request, and not before its response's head is passed on
             head = self._head
             overrides = self._policy.read_overrides(head.headers)
             self._metrics.slo_header_errors(overrides.faults)

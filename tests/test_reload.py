@@ -48,11 +48,14 @@ def bench(tmp_path: Path) -> Bench:
 
 async def test_new_limits(bench: Bench) -> None:
     """Flags still come before the file."""
-    bench.path.write_text("slo: {ttft: 2s, e2e: 5s}\nslo_classes: [{name: a, itl: 10ms}]")
+    bench.path.write_text(
+        "slo: {ttft: 2s, e2e: 5s}\nslo_classes: [{name: a, itl: 10ms}]\nslo_headers: {limits: true}"
+    )
     assert await bench.reloader.reload()
     (settings,) = bench.applied
     assert (str(settings.slo.ttft), str(settings.slo.e2e)) == ("2s", "9s")
     assert [c.name for c in settings.slo_classes] == ["a"]
+    assert settings.slo_headers.limits
     assert bench.successful == 1
 
 

@@ -80,8 +80,12 @@ async def flood(proxy: RunningProxy, make: Callable[[int], bytes]) -> Samples:
 
 
 def series(samples: Samples) -> set[tuple[str, frozenset[tuple[str, str]]]]:
-    """Return the names and labels of a scrape, but for what begins with the first timer."""
-    return {key for key in samples.values if not key[0].startswith("goodput_event_loop_lag")}
+    """Return the names and labels of a scrape, but for what depends on time and load alone."""
+    return {
+        (name, frozenset(pair for pair in have if pair[0] != "in_flight"))
+        for name, have in samples.values
+        if not name.startswith("goodput_event_loop_lag")
+    }
 
 
 async def test_models(start_proxy: StartProxy, answering: str) -> None:

@@ -13,7 +13,10 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from goodput_proxy.record import Outcome
+from goodput_proxy.settings import Settings
 from tests.integration.fake_upstream import parse_answer
 from tests.integration.harness import (
     DONE,
@@ -31,8 +34,7 @@ from tests.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    import pytest
-
+    from goodput_proxy.tap import Tap
     from tests.integration.conftest import StartProxy
     from tests.integration.fake_upstream import FakeUpstream, Peer
     from tests.integration.harness import RunningProxy, Samples
@@ -52,6 +54,16 @@ SETTINGS: dict[str, Any] = {
     "timeouts": {"idle": "300ms"},
     "limits": {"models": 4},
 }
+# What a reload may change: the policy at the start, one that shares a class with it, and neither.
+POLICY = ("slo", "slo_classes", "slo_headers")
+POLICIES = [
+    [getattr(Settings.model_validate(values), name) for name in POLICY]
+    for values in (
+        SETTINGS,
+        {"slo": {"preset": "guidellm/rag"}, "slo_classes": [{"name": "gold", "ttft": "60s"}]},
+        {"slo": {"ttft": "none", "itl": "none"}, "slo_classes": [{"name": "new", "itl": "1ns"}]},
+    )
+]
 ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":3}}\n\n'
 ERROR = b'data: {"error":{"message":"no","code":500}}\n\n'
@@ -224,21 +236,29 @@ class Client:
 
 def watch(proxy: RunningProxy, monkeypatch: pytest.MonkeyPatch) -> Begun:
     """Return what counts the requests that begin from now on."""
-    begun, begin = Begun(), proxy.inner._begin
+    begun, make_tap = Begun(), proxy.inner._make_tap
 
-    def count(tap: Any) -> None:
+    def count(*arguments: Any) -> Tap | None:
+        tap = make_tap(*arguments)
         if tap is None:
             begun.others += 1
         else:
             begun.inference += 1
-        begin(tap)
+        return tap
 
-    monkeypatch.setattr(proxy.inner, "_begin", count)
+    monkeypatch.setattr(proxy.inner, "_make_tap", count)
     return begun
 
 
-async def nothing(proxy: RunningProxy, number: int) -> None:
+async def leave_alone(proxy: RunningProxy, number: int) -> None:
     """Let the proxy be, whatever number of requests has been sent."""
+
+
+async def reload(proxy: RunningProxy, number: int) -> None:
+    """Bring one of three policies into force, every so many requests."""
+    if number % 20 == 0:
+        policy = dict(zip(POLICY, POLICIES[number // 20 % 3], strict=True))
+        proxy.app.apply(proxy.app._settings.model_copy(update=policy))
 
 
 async def run(proxy: RunningProxy, world: World, seed: int, meanwhile: Meanwhile) -> None:
@@ -271,6 +291,8 @@ def check(samples: Samples, begun: Begun) -> None:
     assert samples.total("goodput_requests_in_flight") == 0
     good = verdicts["good"] + verdicts["good_partial"]
     assert samples.total("goodput_slo_compliant_requests_total") == good
+    judged = good + verdicts["slow"] + verdicts["error"]
+    assert samples.total("goodput_load_requests_total") == judged
     assert samples.total("goodput_slo_violations_total") >= verdicts["slow"]
     assert samples.total("goodput_client_cancels_total") >= verdicts["cancelled"]
     assert samples.total("goodput_tap_errors_total", reason="internal") == 0
@@ -281,14 +303,18 @@ def check(samples: Samples, begun: Begun) -> None:
     assert failures == {str(cause) for cause in FAILURES}
 
 
+@pytest.mark.parametrize("meanwhile", [leave_alone, reload])
 async def test_each_request_has_one_verdict(
-    start_proxy: StartProxy, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+    start_proxy: StartProxy,
+    upstream: FakeUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: Meanwhile,
 ) -> None:
     """The sum over all verdicts is the number of inference requests that have begun."""
     proxy = await start_proxy(**SETTINGS)
     begun, world = watch(proxy, monkeypatch), World()
     accepting = asyncio.create_task(world.accept(upstream))
-    await run(proxy, world, seed=5, meanwhile=nothing)
+    await run(proxy, world, seed=5, meanwhile=meanwhile)
     samples = await proxy.samples()
     accepting.cancel()
 
