@@ -23,7 +23,8 @@ INSTALL_PROJECT := $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 
 # Pure code: every branch tested. tests/test_packaging.py fails when a file here is gone.
 CORE := goodput_proxy/stream/*.py goodput_proxy/record.py goodput_proxy/timeline.py \
-	goodput_proxy/slo.py goodput_proxy/classify.py goodput_proxy/trace.py \
+	goodput_proxy/slo.py goodput_proxy/presets.py goodput_proxy/overrides.py \
+	goodput_proxy/policy.py goodput_proxy/classify.py goodput_proxy/trace.py \
 	goodput_proxy/judged.py goodput_proxy/edges.py goodput_proxy/outline.py goodput_proxy/body.py \
 	goodput_proxy/heads.py goodput_proxy/upgrades.py goodput_proxy/duration.py \
 	goodput_proxy/address.py

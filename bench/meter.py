@@ -23,8 +23,8 @@ from bench import compiled
 from bench.peers import GOODPUT, GOODPUT_COMPILED
 from goodput_proxy.classify import Route, classify
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.policy import build_policy
 from goodput_proxy.settings import Settings
-from goodput_proxy.slo import build_policy
 from goodput_proxy.tap import InferenceHead, Tap
 
 if TYPE_CHECKING:

@@ -28,12 +28,12 @@ from .admin import Admin
 from .listener import Listener
 from .log import configure_logging
 from .metrics import Metrics
+from .policy import build_policy
 from .pool import UpstreamError, UpstreamPool
 from .proxy import Proxy
 from .reload import Reloader
 from .requestlog import RequestLog
 from .settings import ConfigError
-from .slo import build_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from argparse import ArgumentError, ArgumentParser
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,12 +16,17 @@ import uvloop
 
 from . import __version__
 from .app import App
-from .check import render_policy
+from .check import CheckSettings, render_policy
+from .doubts import find_doubts
+from .explain import explain, parse_sample
 from .log import configure_logging
+from .policy import build_policy
 from .settings import ConfigError, LogSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
+
+    from .explain import Sample
 
 _T = TypeVar("_T")
 
@@ -67,14 +73,36 @@ def serve(arguments: Sequence[str]) -> int:
 
 
 def check(arguments: Sequence[str]) -> int:
-    """Print the effective policy; exit 1 when the settings are unusable."""
+    """Print the effective policy, and the class of each request that is asked about.
+
+    Exit 1 when the settings are unusable; what is merely odd is told and no failure.
+    """
     try:
-        settings = Settings.load(arguments, f"{PROGRAM} check")
+        samples, rest = _take_samples(arguments)
+        settings = CheckSettings.load(rest, f"{PROGRAM} check")
     except ConfigError as exc:
         _complain(exc.problems)
         return 1
+    policy = build_policy(settings)
     print(render_policy(settings))
+    for sample in samples:
+        print("", *explain(sample, policy), sep="\n")
+    for doubt in find_doubts(policy):
+        print(f"{PROGRAM}: warning: {doubt}", file=sys.stderr)
     return 0
+
+
+def _take_samples(arguments: Sequence[str]) -> tuple[list[Sample], list[str]]:
+    """Return the requests that are asked about, which are no settings, and what remains."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--request", action="append", default=[])
+    try:
+        asked, rest = parser.parse_known_args(arguments)
+        return [parse_sample(text) for text in asked.request], rest
+    except ArgumentError as exc:
+        raise ConfigError([str(exc)]) from None
+    except ValueError as exc:
+        raise ConfigError([f"--request: {exc}"]) from None
 
 
 def demo(arguments: Sequence[str]) -> int:

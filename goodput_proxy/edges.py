@@ -15,7 +15,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .slo import Policy
+    from .policy import Policy
 
 # Default edges in seconds.
 # TTFT: vLLM's own list. ITL and ICL: vLLM's with a low end, since its 10 ms is useless for a

@@ -19,6 +19,15 @@ class MeterFault(StrEnum):
     INTERNAL = "internal"  # a defect
 
 
+class SloHeaderFault(StrEnum):
+    """Why an `x-slo-...` header was ignored; a label `reason`, and never the header's value."""
+
+    NOT_A_NUMBER = "not_a_number"  # of milliseconds
+    OUT_OF_BOUNDS = "out_of_bounds"
+    CONFLICTING = "conflicting"  # it came twice and said two things
+    UNKNOWN_CLASS = "unknown_class"
+
+
 class UpstreamFault(StrEnum):
     """How the upstream broke; the label `reason` of `goodput_upstream_errors_total`."""
 

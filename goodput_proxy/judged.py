@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from .heads import Headers
+from .policy import SloClass
 from .record import RequestRecord
-from .slo import Judgement, SloClass
+from .slo import Judgement
 from .stream import Api
 
 

@@ -27,13 +27,15 @@ from . import __version__
 from .buckets import BulkHistogram
 from .classify import Passthrough
 from .edges import to_ns
-from .faults import MeterFault, UpstreamFault
+from .faults import MeterFault, SloHeaderFault, UpstreamFault
 from .series import RequestSeries
 from .thresholds import Thresholds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .judged import JudgedRequest
-    from .slo import Policy, SloClass
+    from .policy import Policy, SloClass
     from .stream import Api
 
 _OVERHEAD_S = (
@@ -82,6 +84,11 @@ class Metrics:
             "Responses or records that the meter could not read; the bytes were forwarded.",
             ("reason",),
         )
+        self._slo_header_errors = self._counter(
+            "goodput_slo_header_errors", "Values of x-slo-* headers that were ignored.", ("reason",)
+        )
+        for doubt in SloHeaderFault:
+            self._slo_header_errors.labels(doubt)
         for fault in UpstreamFault:
             self._upstream_errors.labels(fault)
         for gap in MeterFault:
@@ -164,6 +171,11 @@ class Metrics:
     def tap_error(self, reason: MeterFault) -> None:
         """Count something that the meter could not read."""
         self._tap_errors.labels(reason).inc()
+
+    def slo_header_errors(self, reasons: Iterable[SloHeaderFault]) -> None:
+        """Count what was ignored of a request's own SLO."""
+        for reason in reasons:
+            self._slo_header_errors.labels(reason).inc()
 
     def overhead(self, stage: str, value_ns: int, times: int = 1) -> None:
         """Count time that a request or a token spent in the proxy."""

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from .heads import Headers
     from .judged import JudgedRequest
     from .metrics import Metrics
+    from .policy import Policy
     from .pool import UpstreamPool
     from .settings import LimitSettings
-    from .slo import Policy
     from .upstream import UpstreamConnection
 
 

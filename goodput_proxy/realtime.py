@@ -29,6 +29,7 @@ from .classify import UNKNOWN_MODEL, Passthrough, as_model
 from .faults import MeterFault
 from .guard import Guarded
 from .judged import JudgedRequest
+from .overrides import NO_OVERRIDES
 from .record import End
 from .slo import judge
 from .stream.endpoints import Api
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
 
     from .heads import Headers
     from .metrics import Metrics
+    from .policy import Policy
     from .settings import LimitSettings
-    from .slo import Policy
     from .stream.framing import Record
     from .tapqueue import TapQueue
 
@@ -101,6 +102,7 @@ class RealtimeMeter(Guarded):
         self._path, _, query = target.partition("?")
         self._headers = headers
         self._policy = policy
+        self._overrides = NO_OVERRIDES
         self._limits = limits
         self._model = as_model(parse_qs(query).get("model", [""])[0]) or UNKNOWN_MODEL
         self._client = self._server = MessageReader(0)  # until the handshake is known
@@ -173,6 +175,8 @@ class RealtimeMeter(Guarded):
             self._metrics.passthrough(Passthrough.UNMEASURED)
 
     def _agree(self, headers: Headers) -> None:
+        self._overrides = self._policy.read_overrides(self._headers)
+        self._metrics.slo_header_errors(self._overrides.faults)
         lines = [v for name, v in headers if name.lower() == b"sec-websocket-extensions"]
         extensions = b",".join(lines).decode("latin-1")
         client = read_extensions(extensions, server=False)
@@ -244,7 +248,7 @@ class RealtimeMeter(Guarded):
         self._begun = False
         self._metrics.end()
         record = utterance.record(status=200, end=end, end_ns=now_ns, last_byte_ns=now_ns)
-        slo = self._policy.find(self._model, self._path, self._headers)
+        slo = self._policy.find(self._model, self._path, self._headers, self._overrides)
         self._metrics.admit(Api.REALTIME, self._model, slo, self._in_flight)
         judged = JudgedRequest(
             Api.REALTIME,

@@ -25,7 +25,7 @@ _log = structlog.get_logger()
 
 _LOOK_S = 1.0
 # The groups of settings that a reload brings into force; all others need a restart.
-RELOADED = ("slo", "slo_classes", "log")
+RELOADED = ("slo", "slo_classes", "slo_headers", "log")
 
 
 class Reloader:

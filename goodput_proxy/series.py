@@ -21,13 +21,14 @@ from .classify import UNKNOWN_MODEL
 from .edges import Edges, find_edges
 from .frontier import Frontier, Grid
 from .record import CancelPhase, Outcome, RequestRecord
-from .slo import Dimension, Policy, SloClass, Verdict
+from .slo import Dimension, Verdict
 from .stream import Api
 from .stream.events import TokenSource
 from .trace import sampled_trace_id
 
 if TYPE_CHECKING:
     from .judged import JudgedRequest
+    from .policy import Policy, SloClass
 
 OTHER_MODEL = "other"
 

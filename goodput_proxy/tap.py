@@ -15,8 +15,9 @@ from .faults import MeterFault
 from .guard import GuardedFeed
 from .heads import find_header
 from .judged import JudgedRequest
+from .policy import DEFAULT_CLASS
 from .record import End, Outcome
-from .slo import DEFAULT_CLASS, judge
+from .slo import judge
 from .stream import Api, make_dialect, make_framer
 from .stream.events import TokenEvent, UnclassifiedEvent
 from .stream.framing import MAX_RECORD_BYTES
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from .classify import Route
     from .heads import Headers
     from .metrics import Metrics
+    from .policy import Policy, SloClass
     from .record import RequestRecord
     from .settings import LimitSettings
-    from .slo import Policy, SloClass
     from .stream.dialect import Dialect
     from .stream.events import Event
 
@@ -166,9 +167,11 @@ class Tap(GuardedFeed):
         self._ask = read_ask(head.route, content_type, body)
 
     def _find_class(self) -> SloClass:
-        if self._slo is None:
+        if self._slo is None:  # once a request, and not before its response's head is passed on
             head = self._head
-            self._slo = self._policy.find(self._ask.model, head.path, head.headers)
+            overrides = self._policy.read_overrides(head.headers)
+            self._metrics.slo_header_errors(overrides.faults)
+            self._slo = self._policy.find(self._ask.model, head.path, head.headers, overrides)
         return self._slo
 
     def _choose_reader(self, content_type: str, content_encoding: str) -> None:

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .slo import Policy
+    from .policy import Policy
 
 
 class Thresholds(Collector):

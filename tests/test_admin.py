@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from goodput_proxy.admin import Admin
 from goodput_proxy.metrics import Metrics
-from goodput_proxy.slo import Limits, Policy, SloClass
+from goodput_proxy.policy import Policy, SloClass
+from goodput_proxy.slo import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

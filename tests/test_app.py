@@ -18,8 +18,9 @@ import pytest
 
 from goodput_proxy import app as app_module
 from goodput_proxy.app import App
+from goodput_proxy.policy import SloClass
 from goodput_proxy.settings import ConfigError, Settings
-from goodput_proxy.slo import Limits, SloClass
+from goodput_proxy.slo import Limits
 from goodput_proxy.stream import Api
 
 if TYPE_CHECKING:

@@ -100,10 +100,68 @@ def test_check_prints_the_policy(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--slo.ttft", "2s"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines() == [
-        "class    match       ttft  itl    stall  e2e  objective",
-        "default  everything  2s    100ms  -      -    0.95",
+        "class    match       preset  ttft  itl    stall  e2e  objective",
+        "default  everything  -       2s    100ms  -      -    0.95",
     ]
     assert err == ""
+
+
+def test_check_tells_the_class_of_requests(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """`check --request` adds a paragraph for each request; oddities go to standard error."""
+    path = tmp_path / "slo.yaml"
+    path.write_text("slo_classes: [{name: a, match: {path: v1}}]")
+    asked = ["--request", "model=m", f"--config={path}", "--request=path=/health,method=get"]
+    assert main(["check", *asked, "--slo.itl", "none"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        "class    match            preset  ttft   itl  stall  e2e  objective",
+        "a        path=v1          -       -      -    -      -    0.95",
+        "default  everything else  -       500ms  -    -      -    0.95",
+        "",
+        "POST /v1/chat/completions",
+        "  inference: api chat, model m",
+        "  a: no, path '/v1/chat/completions' is not 'v1'",
+        "  default: yes, no other class takes it",
+        "  judged by ttft 500ms; objective 0.95",
+        "",
+        "GET /health",
+        "  not inference (not judged, counted as health)",
+    ]
+    assert err == (
+        "goodput-proxy: warning: slo_classes.0.match.path: 'v1' takes nothing:"
+        " paths begin with a slash\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--request", "llama"], "--request: 'llama' is not KEY=VALUE with a key of "),
+        (["--slo.ttft=1s", "--request"], "argument --request: expected one argument"),
+        (["--req", "model=m"], "unrecognized arguments: --req model=m"),
+        (["--request", "model=m", "--slo.preset", "chat"], "slo.preset: 'chat' is not a preset"),
+    ],
+)
+def test_check_of_what_is_unusable(
+    arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A request that cannot be read is as bad as a setting: one line, exit code 1, no table."""
+    assert main(["check", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"goodput-proxy: {problem}")
+    assert err.count("\n") == 1
+
+
+def test_only_check_takes_requests(capsys: pytest.CaptureFixture[str]) -> None:
+    """A request is no setting: `serve` does not know it, the help of `check` shows it."""
+    assert main(["serve", "--request", "model=m"]) == 2
+    assert "unrecognized arguments: --request" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["check", "--help"])
+    assert "--request KEY=VALUE,..." in capsys.readouterr().out
 
 
 TWO_LINES = """\

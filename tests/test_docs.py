@@ -11,9 +11,11 @@ import pytest
 import yaml
 
 from goodput_proxy.classify import Route, classify
+from goodput_proxy.cli import main
+from goodput_proxy.doubts import find_doubts
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.policy import build_policy
 from goodput_proxy.settings import Settings
-from goodput_proxy.slo import build_policy
 from goodput_proxy.stream.candidates import CandidatesDialect
 from goodput_proxy.stream.choices import ChoicesDialect
 from goodput_proxy.stream.detect import DetectingDialect
@@ -62,6 +64,33 @@ def test_the_two_commands_stand_at_the_top() -> None:
 
     assert "make demo" in top
     assert "make test" in top
+
+
+# -- settings
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_of_settings_are_valid(page: Path) -> None:
+    """Every YAML block of a page is a configuration, in which nothing is odd."""
+    for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL):
+        settings = Settings.model_validate(yaml.safe_load(block))
+
+        assert find_doubts(build_policy(settings)) == []
+
+
+def test_the_example_of_check_is_what_it_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page shows what `check` says of the first example on it."""
+    text = (ROOT / "docs" / "slo.md").read_text()
+    config = tmp_path / "slo.yaml"
+    config.write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    console = text.partition("```console\n$ goodput-proxy ")[2].partition("```")[0]
+    command, _, shown = console.partition("\n")
+    arguments = [str(config) if word == "slo.yaml" else word for word in command.split()]
+
+    assert main(arguments) == 0
+    assert capsys.readouterr() == (shown, "")
 
 
 # -- wire formats

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodput_proxy.edges import MAX_EDGES, MAX_FRONTIER_EDGES, Edges, find_edges, rebin
-from goodput_proxy.slo import Limits, Policy, SloClass
+from goodput_proxy.policy import Policy, SloClass
+from goodput_proxy.slo import Limits
 
 MS = 10**6
 edges = st.lists(st.integers(1, 1000), max_size=12, unique=True).map(sorted)

@@ -14,9 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from goodput_proxy.classify import Route, classify
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.policy import build_policy
 from goodput_proxy.record import End
 from goodput_proxy.settings import Settings
-from goodput_proxy.slo import build_policy
 from goodput_proxy.tap import InferenceHead, Tap
 from tests.conftest import require_program
 

@@ -37,7 +37,8 @@ ORDER = [
         "stream.websocket",
         "stream.session",
     ),
-    *("record", "timeline", "slo", "outline", "body", "classify", "trace", "judged", "edges"),
+    *("record", "timeline", "slo", "presets", "overrides", "policy", "outline", "body", "classify"),
+    *("trace", "judged", "edges"),
     *(f"settings.{name}" for name in ("group", "promises", "operation", "sources")),
     "settings",
     *(
@@ -58,7 +59,8 @@ ORDER = [
         "listener",
         "admin",
     ),
-    *("log", "watch", "reload", "requestlog", "app", "check", "cli", "__main__"),
+    *("log", "watch", "reload", "requestlog", "app"),
+    *("explain", "doubts", "check", "cli", "__main__"),
 ]
 # The demonstration uses the proxy from outside, as its users do; only `cli` starts it.
 DEMO_USES = {"address", "app", "duration", "settings"}
@@ -69,6 +71,9 @@ PURE = (
         "record",
         "timeline",
         "slo",
+        "presets",
+        "overrides",
+        "policy",
         "outline",
         "body",
         "classify",

@@ -20,11 +20,12 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from goodput_proxy import __version__
 from goodput_proxy.classify import Passthrough
-from goodput_proxy.faults import MeterFault, UpstreamFault
+from goodput_proxy.faults import MeterFault, SloHeaderFault, UpstreamFault
 from goodput_proxy.judged import JudgedRequest
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.policy import Policy, SloClass
 from goodput_proxy.record import CancelPhase, End, Gaps, Outcome, RequestRecord
-from goodput_proxy.slo import Dimension, Judgement, Limits, Policy, SloClass, Verdict, judge
+from goodput_proxy.slo import Dimension, Judgement, Limits, Verdict, judge
 from goodput_proxy.stream import Api
 from goodput_proxy.stream.events import TokenEvent, TokenSource
 from goodput_proxy.timeline import Timeline
@@ -437,6 +438,7 @@ def test_the_proxys_own_counters() -> None:
     metrics.passthrough(Passthrough.CONTROL)
     metrics.upstream_error(UpstreamFault.CLOSED)
     metrics.tap_error(MeterFault.BAD_JSON)
+    metrics.slo_header_errors((SloHeaderFault.NOT_A_NUMBER, SloHeaderFault.NOT_A_NUMBER))
     metrics.overhead("token", 100_000, times=3)
     metrics.loop_lag(2 * MS)
     metrics.begin()
@@ -448,6 +450,8 @@ def test_the_proxys_own_counters() -> None:
     assert total(metrics, "goodput_upstream_errors_total", reason="closed") == 1
     assert total(metrics, "goodput_tap_errors_total", reason="bad_json") == 3
     assert total(metrics, "goodput_tap_errors_total", reason="internal") == 1
+    assert total(metrics, "goodput_slo_header_errors_total", reason="not_a_number") == 2
+    assert total(metrics, "goodput_slo_header_errors_total") == 2
     overhead = "goodput_proxy_overhead_seconds"
     assert total(metrics, f"{overhead}_bucket", stage="token", le="0.0001") == 3
     assert total(metrics, f"{overhead}_sum", stage="token") == 0.0003

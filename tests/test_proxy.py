@@ -13,11 +13,11 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.web import RequestPayloadError
 
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.policy import build_policy
 from goodput_proxy.pool import UpstreamError
 from goodput_proxy.proxy import Proxy, Request
 from goodput_proxy.record import End
 from goodput_proxy.settings import Settings
-from goodput_proxy.slo import build_policy
 from goodput_proxy.upstream import UpstreamConnection
 from tests.fakes import FakeTransport
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from goodput_proxy import realtime
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.policy import build_policy
 from goodput_proxy.realtime import RealtimeMeter
 from goodput_proxy.record import End
 from goodput_proxy.settings import Settings
-from goodput_proxy.slo import build_policy
 from goodput_proxy.tapqueue import TapQueue
 from tests.frames import BINARY, CLOSE, PING, Deflater, frame
+
+if TYPE_CHECKING:
+    from goodput_proxy.heads import Headers
 
 MS = 1_000_000
 COMMIT = {"type": "input_audio_buffer.commit"}
@@ -30,13 +33,19 @@ TRANSCRIBED = {"type": "transcription.done", "text": "hi", "usage": {"completion
 class Connection:
     """A realtime connection with the real metrics around it."""
 
-    def __init__(self, target: str = "/v1/realtime?model=m", extensions: bytes = b"") -> None:
-        settings = Settings()
+    def __init__(
+        self,
+        target: str = "/v1/realtime?model=m",
+        extensions: bytes = b"",
+        headers: Headers = (),
+        **settings_of_headers: Any,
+    ) -> None:
+        settings = Settings.model_validate({"slo_headers": settings_of_headers})
         policy = build_policy(settings)
         self.metrics = Metrics(policy, 32)
         self.queue = TapQueue(lambda _: None, self.metrics)
         self.meter = RealtimeMeter(
-            target, (), policy, self.metrics, settings.limits, queue=self.queue
+            target, headers, policy, self.metrics, settings.limits, queue=self.queue
         )
         self.meter.begin(((b"Sec-WebSocket-Extensions", extensions),))
 
@@ -106,6 +115,18 @@ def test_an_utterance_is_a_request() -> None:
     assert connection.ttft_ms == 200
     assert connection.counts("goodput_output_tokens_total") == {("m", "default", "good"): 4.0}
     assert connection.counts("goodput_tap_errors_total") == {}
+
+
+def test_the_limits_of_the_handshake_are_those_of_each_utterance() -> None:
+    """Its headers are looked at once, and hold as long as the connection does."""
+    headers = [(b"x-slo-ttft-ms", b"150"), (b"x-slo-tpot-ms", b"soon")]
+    connection = Connection(headers=headers, limits=True)
+    for begin, ttft in ((1000, 150), (5000, 151)):
+        connection.say(begin, CREATE)
+        connection.answer(begin + ttft, CREATED, DELTA, DELTA, DONE)
+
+    assert connection.verdicts == {("good", ""): 1.0, ("slow", "ttft"): 1.0}
+    assert connection.counts("goodput_slo_header_errors_total") == {("not_a_number",): 1.0}
 
 
 def test_the_last_wish_before_the_first_token_counts() -> None:

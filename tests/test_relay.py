@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.policy import build_policy
 from goodput_proxy.record import End, RequestRecord
 from goodput_proxy.relay import Relay
 from goodput_proxy.settings import Settings
-from goodput_proxy.slo import Judgement, build_policy
 from goodput_proxy.tap import InferenceHead, Tap
 from goodput_proxy.tapqueue import TapQueue
 from goodput_proxy.upstream import UpstreamConnection
@@ -28,6 +28,7 @@ from tests.streams import CASES, FRAMINGS, Case, cut, load_case, wire
 
 if TYPE_CHECKING:
     from goodput_proxy.judged import JudgedRequest
+    from goodput_proxy.slo import Judgement
 
 SETTINGS = Settings.model_validate({"slo": {"ttft": "60s", "itl": "60s"}})
 POLICY = build_policy(SETTINGS)

@@ -9,9 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.policy import build_policy
 from goodput_proxy.reload import Reloader
 from goodput_proxy.settings import Settings
-from goodput_proxy.slo import build_policy
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -48,11 +48,14 @@ def bench(tmp_path: Path) -> Bench:
 
 async def test_new_limits(bench: Bench) -> None:
     """Flags still come before the file."""
-    bench.path.write_text("slo: {ttft: 2s, e2e: 5s}\nslo_classes: [{name: a, itl: 10ms}]")
+    bench.path.write_text(
+        "slo: {ttft: 2s, e2e: 5s}\nslo_classes: [{name: a, itl: 10ms}]\nslo_headers: {limits: true}"
+    )
     assert await bench.reloader.reload()
     (settings,) = bench.applied
     assert (str(settings.slo.ttft), str(settings.slo.e2e)) == ("2s", "9s")
     assert [c.name for c in settings.slo_classes] == ["a"]
+    assert settings.slo_headers.limits
     assert bench.successful == 1
 
 

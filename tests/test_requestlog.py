@@ -6,10 +6,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from goodput_proxy.judged import JudgedRequest
+from goodput_proxy.policy import SloClass
 from goodput_proxy.record import CancelPhase, Outcome, RequestRecord
 from goodput_proxy.requestlog import RequestLog, describe
 from goodput_proxy.settings import LogSettings
-from goodput_proxy.slo import Limits, SloClass, judge
+from goodput_proxy.slo import Limits, judge
 from goodput_proxy.stream import Api
 from goodput_proxy.stream.events import TokenSource
 

@@ -54,11 +54,16 @@ FIELDS = [
     ("upstream", "http://127.0.0.1:8000", "http://a:1", "https://b:2", "unix:/c"),
     ("listen", "0.0.0.0:9000", "127.0.0.1:1", "127.0.0.2:2", "[::1]:3"),
     ("admin_listen", "0.0.0.0:9001", "127.0.0.1:1", "127.0.0.2:2", "[::1]:3"),
+    ("slo.preset", "None", "guidellm/chat", "guidellm/rag", "mlperf/gptj/server"),
     ("slo.ttft", "500ms", "1s", "2s", "3s"),
     ("slo.itl", "100ms", "1ms", "2ms", "3ms"),
     ("slo.stall", "None", "1s", "2s", "3s"),
     ("slo.e2e", "None", "1m", "2m", "3m"),
     ("slo.objective", "0.95", "0.7", "0.8", "0.9"),
+    ("slo_headers.limits", "False", "True", "False", "True"),
+    ("slo_headers.smallest", "1ms", "2ms", "3ms", "4ms"),
+    ("slo_headers.largest", "10m", "1s", "2s", "3s"),
+    ("slo_headers.classes", "False", "True", "False", "True"),
     ("limits.models", "32", "1", "2", "3"),
     ("limits.record_bytes", "24576", "20001", "20002", "20003"),
     ("limits.body_copy_bytes", "524288", "1024", "1025", "1026"),
@@ -237,6 +242,57 @@ def test_classes_from_the_environment(write: Write, environment: pytest.MonkeyPa
     assert (only.name, only.match.model) == ("a", "m")
 
 
+# -- presets
+
+MS = 10**6
+
+
+@pytest.mark.parametrize(
+    ("content", "limits", "objective"),
+    [
+        ("{}", Limits(500 * MS, 100 * MS), 0.95),
+        ("{preset: mlperf/llama2-70b/interactive}", Limits(450 * MS, 40 * MS), 0.99),
+        ("{preset: distserve/chat-opt-13b}", Limits(250 * MS, 100 * MS), 0.9),
+        ("{preset: guidellm/agent}", Limits(e2e_ns=5000 * MS), 0.99),  # no default is left
+        (
+            "{ttft: 1s, preset: guidellm/rag, stall: 2s, objective: 0.5}",
+            Limits(1000 * MS, 100 * MS, 2000 * MS, 3000 * MS),
+            0.5,
+        ),
+        ("{preset: guidellm/rag, e2e: none, itl: null}", Limits(300 * MS), 0.99),
+        ("{preset: none}", Limits(500 * MS, 100 * MS), 0.95),
+    ],
+)
+def test_a_preset_stands_below_what_is_set_and_above_the_defaults(
+    content: str, limits: Limits, objective: float, write: Write
+) -> None:
+    """It replaces the built-in limits of `default`, all of them; `none` switches one of its off."""
+    slo = Settings.load(["--config", str(write(f"slo: {content}"))]).slo
+    assert (slo.limits(), slo.objective) == (limits, objective)
+
+
+def test_classes_have_presets_of_their_own(write: Write) -> None:
+    """A class takes its preset and nothing of `default`'s, as it inherits nothing else."""
+    file = write(
+        "slo: {preset: guidellm/rag}\n"
+        "slo_classes: [{name: a}, {name: b, preset: guidellm/chat, itl: 60ms}]"
+    )
+    a, b = Settings.load(["--config", str(file)]).slo_classes
+    assert (a.limits(), a.objective) == (Limits(), 0.95)
+    assert (b.limits(), b.objective) == (Limits(200 * MS, 60 * MS), 0.99)
+
+
+def test_a_preset_is_merged_with_stronger_sources(
+    write: Write, environment: pytest.MonkeyPatch
+) -> None:
+    """A limit from any source is stronger than a preset from any source."""
+    file = ["--config", str(write("slo: {ttft: 7ms}"))]
+    environment.setenv("GOODPUT_SLO__PRESET", "guidellm/chat")
+    assert Settings.load(file).slo.limits() == Limits(7 * MS, 50 * MS)
+    slo = Settings.load([*file, "--slo.preset=mlperf/gptj/server", "--slo.itl=9ms"]).slo
+    assert slo.limits() == Limits(7 * MS, 9 * MS, None, 20_000 * MS)
+
+
 # -- what is unusable: each expectation is (field, words of the reason)
 
 Expected = list[tuple[str, str]]
@@ -273,6 +329,16 @@ NO_DURATION = "is not a duration: a duration is a number with a unit"
         ("--slo.objective 1", [("slo.objective", "should be less than 1 (got '1')")]),
         ("--slo.objective nan", [("slo.objective", "(got 'nan')")]),
         ("--slo.objective 95%", [("slo.objective", "should be a valid number")]),
+        (
+            "--slo.preset mlperf/llama2-70b/interactve",
+            [("slo.preset", "is not a preset: the nearest are mlperf/llama2-70b/interactive, ")],
+        ),
+        ("--slo-headers.limits perhaps", [("slo_headers.limits", "should be a valid boolean")]),
+        ("--slo-headers.smallest 0s", [("slo_headers.smallest", "must be above zero")]),
+        (
+            "--slo-headers.smallest 2s --slo-headers.largest 1s",
+            [("slo_headers.largest", "must not be below smallest, which is 2s (got '1s')")],
+        ),
         ("--limits.models 0", [("limits.models", "greater than or equal to 1 (got '0')")]),
         ("--limits.models many", [("limits.models", "should be a valid integer")]),
         ("--log.level loud", [("log.level", "'debug', 'info', 'warning' or 'error'")]),
@@ -346,6 +412,15 @@ def test_unusable_variables(
         ]),
         ("slo_classes: [{name: default}]", [
             ("slo_classes.0.name", "is taken: the class `default` is configured under `slo`"),
+        ]),
+        ("slo: {preset: chat}", [
+            ("slo.preset", "'chat' is not a preset: the nearest are guidellm/chat, distserve/"),
+        ]),
+        ("slo: {preset: 1}", [("slo.preset", "should be a valid string")]),
+        ("slo: {preset: [guidellm/chat]}", [("slo.preset", "should be a valid string")]),
+        ("slo_classes: [{name: a}, {name: b, preset: xyz, ttft: 1}]", [
+            ("slo_classes.1.preset", "'xyz' is not a preset: there are mlperf/"),
+            ("slo_classes.1.ttft", NO_UNIT),
         ]),
         ("slo_classes: [{name: a b}]", [("slo_classes.0.name", "should match pattern")]),
         ("slo_classes: [{name: a, objective: 0}]", [

@@ -1,4 +1,4 @@
-"""The verdict: one per request, for the right reason, under the right class."""
+"""The verdict: one per request, for the right reason."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from goodput_proxy.record import Outcome, RequestRecord
-from goodput_proxy.settings import Settings
 from goodput_proxy.slo import (
     Dimension,
     Judgement,
     Limits,
-    Policy,
     Verdict,
-    build_policy,
     judge,
 )
 
@@ -111,50 +108,3 @@ def test_compliant_is_good_or_partly_good() -> None:
     compliant = {v for v in Verdict if Judgement(v).compliant}
 
     assert {Verdict.GOOD, Verdict.GOOD_PARTIAL} == compliant
-
-
-@pytest.fixture
-def policy() -> Policy:
-    """A policy with a class for each kind of match."""
-    settings = Settings.model_validate(
-        {
-            "slo": {"ttft": "1s", "objective": 0.9},
-            "slo_classes": [
-                {"name": "gold", "match": {"headers": {"X-Tier": "gold*"}}, "ttft": "100ms"},
-                {"name": "exact", "match": {"model": "org/m-7b"}},
-                {"name": "llama", "match": {"model": "*llama*", "path": "/v1/*"}, "e2e": "9s"},
-            ],
-        }
-    )
-    return build_policy(settings)
-
-
-@pytest.mark.parametrize(
-    ("name", "model", "path", "headers"),
-    [
-        ("gold", "x", "/", [(b"x-TIER", b"golden")]),
-        ("gold", "org/m-7b", "/", [(b"X-Tier", b"gold")]),
-        ("exact", "org/m-7b", "/", [(b"X-Tier", b"silver")]),
-        ("llama", "meta/llama-3", "/v1/completions", []),
-        ("default", "meta/llama-3", "/v2/completions", []),
-        ("default", "org/m-7b-chat", "/v1/completions", []),
-        ("default", "unknown", "/", []),
-    ],
-)
-def test_the_first_class_that_matches_takes_a_request(
-    policy: Policy, name: str, model: str, path: str, headers: list[tuple[bytes, bytes]]
-) -> None:
-    """Classes are tried in order, `default` last; all parts of a match must fit."""
-    assert name == policy.find(model, path, headers).name
-
-
-def test_the_policy_carries_limits_and_objectives(policy: Policy) -> None:
-    """Each class has its own limits; a class inherits none of the default's."""
-    gold, exact, llama, default = policy.classes
-
-    assert Limits(ttft_ns=100_000_000) == gold.limits
-    assert Limits() == exact.limits
-    assert llama.limits.items() == [(E2E, 9 * 10**9)]
-    assert Limits(ttft_ns=10**9, itl_ns=10**8) == default.limits
-    assert (gold.objective, default.objective) == (0.95, 0.9)
-    assert policy.pinned_models == ("org/m-7b",)

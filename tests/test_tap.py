@@ -17,9 +17,9 @@ from goodput_proxy import series as series_module
 from goodput_proxy import tap as tap_module
 from goodput_proxy.classify import Route, classify
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.policy import build_policy
 from goodput_proxy.record import End
 from goodput_proxy.settings import Settings
-from goodput_proxy.slo import build_policy
 from goodput_proxy.stream.choices import ChoicesDialect
 from goodput_proxy.stream.reader import StreamReader
 from goodput_proxy.stream.sse import SseFramer
@@ -29,6 +29,8 @@ from goodput_proxy.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from goodput_proxy.heads import Headers
 
 MS = 1_000_000
 SSE = "text/event-stream; charset=utf-8"
@@ -45,15 +47,24 @@ UNARY = (
 class Meter:
     """A tap with the real metrics around it."""
 
-    def __init__(self, body: bytes = b'{"model":"m"}', path: str = "/v1/chat/completions") -> None:
+    def __init__(
+        self,
+        body: bytes = b'{"model":"m"}',
+        path: str = "/v1/chat/completions",
+        headers: Headers = (),
+        **settings_of_headers: Any,
+    ) -> None:
         settings = Settings.model_validate(
-            {"slo_classes": [{"name": "long", "match": {"model": "long*"}, "ttft": "9s"}]}
+            {
+                "slo_headers": settings_of_headers,
+                "slo_classes": [{"name": "long", "match": {"model": "long*"}, "ttft": "9s"}],
+            }
         )
         policy = build_policy(settings)
         self.metrics = Metrics(policy, 32)
         route = classify("POST", path)
         assert isinstance(route, Route)
-        head = InferenceHead(route, path, (), 0)
+        head = InferenceHead(route, path, headers, 0)
         self.tap = Tap(head, policy, self.metrics, settings.limits)
         self.tap.ask(body)
 
@@ -125,6 +136,63 @@ def test_the_class_follows_the_model() -> None:
     meter.play((5, ROLE), (8000, TOKEN), (8001, STOP + DONE))
 
     assert verdict("good", slo="long", model="long-context") == meter.verdicts
+
+
+@pytest.mark.parametrize(
+    ("ttft_ms", "itl_ms", "expected"),
+    [
+        (b"200", b"20", ("good", "")),
+        (b"199.999999", b"20", ("slow", "ttft")),
+        (b"200", b"19.999999", ("slow", "itl")),
+    ],
+)
+def test_a_request_with_limits_of_its_own(
+    ttft_ms: bytes, itl_ms: bytes, expected: tuple[str, str]
+) -> None:
+    """They are met inclusively, to the nanosecond; the class and its label stay."""
+    headers = [(b"x-slo-ttft-ms", ttft_ms), (b"x-slo-tpot-ms", itl_ms)]
+    meter = Meter(b'{"model":"long"}', headers=headers, limits=True)
+    meter.play((5, ROLE), (200, TOKEN), (220, TOKEN), (240, TOKEN + STOP + DONE))
+
+    assert verdict(*expected, slo="long", model="long") == meter.verdicts
+    assert meter.counts("goodput_slo_header_errors_total") == {}
+    assert meter.counts("goodput_slo_threshold_seconds") == {
+        ("long", "ttft"): 9.0,
+        ("default", "ttft"): 0.5,
+        ("default", "itl"): 0.1,
+    }
+
+
+def test_a_request_that_names_its_class() -> None:
+    """The class is the one that is named, whatever the model."""
+    meter = Meter(headers=[(b"x-slo-class", b"long")], classes=True)
+    meter.play((8000, TOKEN), (8001, STOP + DONE))
+
+    assert verdict("good", slo="long") == meter.verdicts
+
+
+def test_headers_that_are_unusable_are_counted_once() -> None:
+    """Each is as if it were absent, and no value of it is seen anywhere."""
+    headers = [(b"x-slo-ttft-ms", b"s3cret"), (b"x-slo-tpot-ms", b"0"), (b"x-slo-class", b"s3cret")]
+    meter = Meter(headers=headers, limits=True, classes=True)
+    meter.play((200, TOKEN), (220, TOKEN + STOP + DONE))
+
+    assert verdict("good") == meter.verdicts
+    assert meter.counts("goodput_slo_header_errors_total") == {
+        ("not_a_number",): 1.0,
+        ("out_of_bounds",): 1.0,
+        ("unknown_class",): 1.0,
+    }
+    assert b"s3cret" not in meter.metrics.render("")[0]
+
+
+def test_headers_are_not_looked_at_where_requests_may_not_choose() -> None:
+    """With the settings off they mean nothing, right or wrong."""
+    meter = Meter(headers=[(b"x-slo-ttft-ms", b"1"), (b"x-slo-class", b"nope")])
+    meter.play((200, TOKEN), (220, TOKEN + STOP + DONE))
+
+    assert verdict("good") == meter.verdicts
+    assert meter.counts("goodput_slo_header_errors_total") == {}
 
 
 def test_an_answer_in_one_piece() -> None:

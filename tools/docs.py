@@ -16,10 +16,12 @@ from prometheus_client import Counter, Gauge, Histogram, Info
 from pydantic import BaseModel
 
 from goodput_proxy.buckets import BulkHistogram
+from goodput_proxy.duration import Duration
 from goodput_proxy.frontier import Frontier
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.policy import build_policy
+from goodput_proxy.presets import PRESETS
 from goodput_proxy.settings import Settings, SloClassSettings
-from goodput_proxy.slo import build_policy
 from goodput_proxy.thresholds import Thresholds
 
 if TYPE_CHECKING:
@@ -59,7 +61,20 @@ def configuration() -> str:
         default = "required" if field.is_required() else _default(field.default)
         text = field.description or described.get(f"slo.{path}") or "label of the class"
         lines.append(f"| `{path}` | {default} | {text} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", "Each preset has:", "", *_presets()])
+
+
+def _presets() -> list[str]:
+    """Return the table of all presets, and where they come from."""
+    limits = ("ttft", "itl", "e2e")
+    lines = [f"| preset | {' | '.join(limits)} | objective |", f"|---|{'---|' * 4}"]
+    sources = {}
+    for name, preset in PRESETS.items():
+        known = {dimension.value: Duration(ns) for dimension, ns in preset.limits.items()}
+        cells = (str(known.get(limit, "")) for limit in limits)
+        lines.append(f"| `{name}` | {' | '.join(cells)} | {preset.objective:g} |")
+        sources[name.partition("/")[0]] = preset.source
+    return [*lines, "", *(f"* `{family}/…`: {source}" for family, source in sources.items())]
 
 
 def metrics() -> str:

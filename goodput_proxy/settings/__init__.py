@@ -21,7 +21,7 @@ from pydantic_settings import (
 from goodput_proxy.address import Listen, ListenAddress, Upstream, UpstreamAddress
 
 from .operation import DrainSettings, LimitSettings, LogSettings, TimeoutSettings
-from .promises import MatchSettings, SloClassSettings, SloSettings
+from .promises import MatchSettings, SloClassSettings, SloHeaderSettings, SloSettings
 from .sources import ConfigError, YamlFile, describe_error, describe_source
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class Settings(CommandSettings):
     slo_classes: tuple[SloClassSettings, ...] = Field(
         (), description="classes beside `default`, first match wins (YAML)"
     )
+    slo_headers: SloHeaderSettings = SloHeaderSettings()
     limits: LimitSettings = LimitSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     drain: DrainSettings = DrainSettings()
@@ -116,5 +117,6 @@ __all__ = [
     "MatchSettings",
     "Settings",
     "SloClassSettings",
+    "SloHeaderSettings",
     "TimeoutSettings",
 ]

@@ -1,15 +1,20 @@
-"""The promises: limits, objectives, and which requests they are made to."""
+"""The promises: limits, objectives, which requests they are made to, and what these may choose."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from goodput_proxy.duration import Duration, PositiveDuration
-from goodput_proxy.slo import DEFAULT_CLASS, Limits
+from goodput_proxy.policy import DEFAULT_CLASS
+from goodput_proxy.presets import PRESETS, check_preset
+from goodput_proxy.slo import Limits
 
 from .group import Group
+
+if TYPE_CHECKING:
+    from pydantic import ValidationInfo
 
 Objective = Annotated[float, Field(gt=0, lt=1)]
 # What RFC 9110 allows in a header's name.
@@ -17,6 +22,11 @@ HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 
 
 class _LimitsGroup(Group):
+    preset: Annotated[str, AfterValidator(check_preset)] | None = Field(
+        None,
+        description="published limits and objective by name, from the list of presets; what is set"
+        " beside it is stronger",
+    )
     ttft: PositiveDuration | None = Field(None, description="limit of time to first token")
     itl: PositiveDuration | None = Field(
         None, description="limit of the request's mean inter-token latency (TPOT)"
@@ -27,7 +37,18 @@ class _LimitsGroup(Group):
         0.95, description="share of requests that must meet all limits, between 0 and 1"
     )
 
-    @field_validator("ttft", "itl", "stall", "e2e", mode="before")
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, data: Any) -> Any:
+        """Put a preset in the place of the defaults, all of them, and below what is set."""
+        preset = PRESETS.get(str(data.get("preset"))) if isinstance(data, dict) else None
+        if preset is None:  # one that does not exist is told of with its field
+            return data
+        unset = dict.fromkeys(("ttft", "itl", "stall", "e2e"))
+        published = {d.value: Duration(ns) for d, ns in preset.limits.items()}
+        return {**unset, **published, "objective": preset.objective, **data}
+
+    @field_validator("preset", "ttft", "itl", "stall", "e2e", mode="before")
     @classmethod
     def _may_be_none(cls, value: object) -> object:
         """Let a flag or a variable, which cannot say null, switch a limit off."""
@@ -73,3 +94,30 @@ class SloClassSettings(_LimitsGroup):
         if name == DEFAULT_CLASS:
             raise ValueError("is taken: the class `default` is configured under `slo`")
         return name
+
+
+class SloHeaderSettings(Group):
+    """What a request may choose of its SLO, by headers of its own."""
+
+    limits: bool = Field(
+        default=False,
+        description="let `x-slo-ttft-ms` and `x-slo-tpot-ms` stand in for the limits ttft and itl"
+        " of the request's class",
+    )
+    smallest: PositiveDuration = Field(
+        Duration.parse("1ms"), description="smallest limit that is accepted of a request"
+    )
+    # The default of `timeouts.idle`: no first token comes later.
+    largest: PositiveDuration = Field(
+        Duration.parse("10m"), description="largest limit that is accepted of a request"
+    )
+    classes: bool = Field(
+        default=False, description="let `x-slo-class` name the request's class, whatever matches"
+    )
+
+    @field_validator("largest")
+    @classmethod
+    def _is_not_below_smallest(cls, largest: Duration, info: ValidationInfo) -> Duration:
+        if largest < info.data.get("smallest", largest):
+            raise ValueError(f"must not be below smallest, which is {info.data['smallest']}")
+        return largest
