@@ -136,8 +136,8 @@ def budget_checks(results: Results) -> list[Check]:
     idle = results.spread(ours, lambda sample: sample.rss_idle_mb)
     return [
         Check("CPU per token / nginx", ratio(NGINX, token_cpu_us), 1.25, 1.0),
-        Check("CPU per token / Envoy", ratio(ENVOY, token_cpu_us), 0.9, 0.7),
         Check("CPU per token / plain aiohttp", ratio(PLAIN_AIOHTTP, token_cpu_us), 0.55, 0.4),
+        Check("CPU per token / Envoy", ratio(ENVOY, token_cpu_us), 0.9, 0.7),
         Check("CPU per small request / Envoy", ratio(ENVOY, request_cpu_us), 1.5, 1.0),
         Check("resident memory when idle, MB", idle.median if idle else None, 60, 45),
         Check("CPU per small request / nginx", ratio(NGINX, request_cpu_us)),

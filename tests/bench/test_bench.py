@@ -149,7 +149,7 @@ def test_table_has_a_row_per_proxy() -> None:
         GOODPUT,
     ]
     assert {row.count("|") for row in rows} == {rows[0].count("|")}
-    assert "18.0 (18.0-36.0) | 1.12 | 0.45 |" in rows[5]
+    assert "18.0 (18.0-36.0) | 1.12 |  | 0.45 |" in rows[5]
 
 
 def test_report_names_machine_load_and_what_was_skipped() -> None:
