@@ -55,10 +55,13 @@ ORDER = [
         "upstream",
         "pool",
         "proxy",
+        "departures",
+        "patience",
+        "surplus",
         "listener",
         "admin",
     ),
-    *("log", "watch", "reload", "requestlog", "app", "check", "cli", "__main__"),
+    *("log", "descriptors", "watch", "reload", "requestlog", "app", "check", "cli", "__main__"),
 ]
 # The demonstration uses the proxy from outside, as its users do; only `cli` starts it.
 DEMO_USES = {"address", "app", "duration", "settings"}

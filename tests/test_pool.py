@@ -32,7 +32,13 @@ class Bench:
 
     def __init__(self, upstream: Upstream, **options: Any) -> None:
         self.failures: list[str] = []
-        values = {"connect_s": 5.0, "idle_s": 600.0, "keepalive_s": 4.0, "max_head_bytes": 1000}
+        values = {
+            "connect_s": 5.0,
+            "idle_s": 600.0,
+            "keepalive_s": 4.0,
+            "max_age_s": 60.0,
+            "max_head_bytes": 1000,
+        }
         self.pool = UpstreamPool(upstream, self.failures.append, **{**values, **options})
 
     async def exchange(self, server: FakeUpstream) -> UpstreamConnection:
