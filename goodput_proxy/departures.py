@@ -57,14 +57,15 @@ class Departures:
             self._epoll = None
 
     def _look(self) -> None:
-        if self._epoll is not None:
-            for descriptor, _ in self._epoll.poll(0):
-                left = self._left[descriptor]
-                self._drop(descriptor)
+        gone = self._epoll.poll(0) if self._epoll is not None else []
+        for descriptor, _ in gone:
+            left = self._left.get(descriptor)
+            self._drop(descriptor)
+            if left is not None:
                 left()
 
     def _drop(self, descriptor: int) -> None:
-        del self._left[descriptor]
+        self._left.pop(descriptor, None)
         if self._epoll is not None:
             with contextlib.suppress(OSError):  # what is closed is out of it
                 self._epoll.unregister(descriptor)

@@ -325,7 +325,7 @@ async def test_run_serves_until_a_signal(monkeypatch: pytest.MonkeyPatch) -> Non
     gc.collect()
     assert gone() is None  # what came later is still collected
     os.kill(os.getpid(), signal.SIGTERM)
-    await serving
+    assert await serving == 0
     assert not await is_open(app.admin_url)
 
 
@@ -351,8 +351,8 @@ async def test_a_second_signal_cuts_streams(
     while await is_open(app.proxy_url):
         pass
     assert not serving.done()
-    os.kill(os.getpid(), signal.SIGTERM)
-    await serving
+    os.kill(os.getpid(), signal.SIGINT)
+    assert await serving == 130
     assert verdicts(app) == {("error", "truncated"): 1}
     with suppress(ConnectionResetError):
         assert not (await reader.read()).endswith(b"0\r\n\r\n")

@@ -121,6 +121,19 @@ async def test_closed_by_the_server() -> None:
         bench.pool.close()
 
 
+async def test_age() -> None:
+    """A connection that is old enough is closed when it is given back."""
+    async with serving() as server:
+        bench = Bench(Upstream("127.0.0.1", server.port), max_age_s=0.05)
+        connection = await bench.exchange(server)
+        assert await bench.pool.acquire() is connection
+        await asyncio.sleep(0.06)
+        bench.pool.release(connection)
+        await server.peers[0].ended()
+        assert await bench.exchange(server) is not connection
+        bench.pool.close()
+
+
 async def test_expiry() -> None:
     """An idle connection is closed when its time is over, and not used if that comes late."""
     async with serving() as server:

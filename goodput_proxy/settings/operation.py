@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from goodput_proxy.duration import AnyDuration, Duration, PositiveDuration
 
@@ -44,6 +44,12 @@ class LimitSettings(Group):
         description="clients' connections at a time, as far as file descriptors allow (two for"
         " each); one more is answered 503",
     )
+
+    @field_validator("body_bytes", mode="before")
+    @classmethod
+    def _may_be_none(cls, value: object) -> object:
+        """Let a flag or a variable, which cannot say null, switch the limit off."""
+        return None if value == "none" else value
 
 
 class TimeoutSettings(Group):
