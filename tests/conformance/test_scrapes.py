@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.integration.fake_upstream import FakeUpstream
     from tests.integration.process import ProxyProcess
 
-MODELS = 100
+MODELS = 40
 SERIES = 10_000
 DELAY_LIMIT_MS = 20.0
 JSON = b"Content-Type: application/json"
