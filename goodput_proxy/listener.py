@@ -14,6 +14,7 @@ import asyncio
 from collections import deque
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakSet
 
 from aiohttp import http_parser, web
 from aiohttp.web import RequestPayloadError
@@ -70,16 +71,28 @@ _CLOSE = cast("web.StreamResponse", _Sent(keep_alive=False))
 
 
 class ClientConnection(PatientConnection):
-    """A client's connection."""
+    """A client's connection.
 
-    __slots__ = ("_body", "_finder", "_head_times_ns", "_relay")
+    Args:
+        coming: connections that have been accepted and not been made.
+        arguments: aiohttp's and those of `PatientConnection`.
+        keywords: likewise.
+    """
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+    __slots__ = ("__weakref__", "_body", "_coming", "_finder", "_head_times_ns", "_relay")
+
+    def __init__(self, coming: WeakSet[ClientConnection], *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
+        self._coming = coming
         self._head_times_ns: deque[int] = deque()  # of requests that wait for their handler
         self._relay: Relay | None = None
         self._body: StreamReader | None = None  # of the newest request
         self._finder = UpgradeFinder()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self._coming.discard(self)
+        super().connection_made(transport)
 
     def take_head_time_ns(self) -> int:
         """Return when the head of the request at hand had been read."""
@@ -234,6 +247,9 @@ class Listener(web.Server):
         self._departures = Departures(loop)
         self._doorman = Doorman(loop, lambda: count_fault(ClientFault.SURPLUS))
         self._max_connections = max_connections
+        # Many may be accepted in one turn of the loop, before the first of them is made; those that
+        # are given up before they are made are just gone.
+        self._coming: WeakSet[ClientConnection] = WeakSet()
         self._connection_arguments: dict[str, Any] = {
             "access_log": None,
             "auto_decompress": False,
@@ -250,11 +266,18 @@ class Listener(web.Server):
 
         The base class would swallow a wrong keyword and drop all of them.
         """
-        if len(self._connections) >= self._max_connections:
+        if len(self._connections) + len(self._coming) >= self._max_connections:
             return cast("ClientConnection", self._doorman())
-        return ClientConnection(
-            self, self._sweep, self._departures, loop=self._loop, **self._connection_arguments
+        connection = ClientConnection(
+            self._coming,
+            self,
+            self._sweep,
+            self._departures,
+            loop=self._loop,
+            **self._connection_arguments,
         )
+        self._coming.add(connection)
+        return connection
 
     def close_idle(self) -> None:
         """Close the connections without a request.
