@@ -25,6 +25,7 @@ import structlog
 from aiohttp import web
 
 from .admin import Admin
+from .descriptors import affordable_connections, raise_limit
 from .listener import Listener
 from .log import configure_logging
 from .metrics import Metrics
@@ -86,6 +87,7 @@ class App:
             connect_s=timeouts.connect.seconds,
             idle_s=timeouts.idle.seconds,
             keepalive_s=timeouts.upstream_keepalive.seconds,
+            max_age_s=timeouts.upstream_age.seconds,
             max_head_bytes=settings.limits.head_bytes,
             tls=ssl.create_default_context() if settings.upstream.tls else None,
         )
@@ -97,7 +99,13 @@ class App:
             tunnel_idle_s=timeouts.tunnel.seconds,
         )
         self.apply(settings)
-        self._listener = Listener(self._proxy, settings.limits, timeouts)
+        self._listener = Listener(
+            self._proxy,
+            settings.limits,
+            timeouts,
+            self.metrics.client_fault,
+            max_connections=self._bound_connections(),
+        )
         self._traffic = web.ServerRunner(self._listener, shutdown_timeout=1.0)
         self._admin_runner = web.AppRunner(
             self._admin.application(), access_log=None, shutdown_timeout=1.0
@@ -156,10 +164,15 @@ class App:
         _log.info("stopped", cut=proxy.in_flight)
         await self._close()
 
-    async def run(self) -> None:
-        """Start, serve until SIGTERM or SIGINT, stop; a second signal cuts the drain short."""
+    async def run(self) -> int:
+        """Start, serve until SIGTERM or SIGINT, stop; a second signal cuts the drain short.
+
+        Returns:
+            The exit code: 0, or what a shell says of a process that the second signal has killed.
+        """
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
+        raise_limit(self._settings.limits.connections)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         if self._reloader is not None:
@@ -172,12 +185,27 @@ class App:
         await stopping.wait()
         draining = asyncio.create_task(self.stop())
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, draining.cancel)
+            loop.add_signal_handler(number, draining.cancel, number)
         try:
             await draining
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as exc:
             _log.warning("forced to stop")
             await self._close()
+            return 128 + int(exc.args[0])
+        return 0
+
+    def _bound_connections(self) -> int:
+        """Return how many clients' connections there may be."""
+        wanted = self._settings.limits.connections
+        affordable = affordable_connections()
+        if affordable < wanted:
+            _log.warning(
+                "file descriptors allow fewer connections",
+                limit="RLIMIT_NOFILE",
+                wanted=wanted,
+                allowed=affordable,
+            )
+        return min(wanted, affordable)
 
     async def _find_obstacle(self) -> str:
         """Return why no traffic should be sent here, empty when nothing is in the way."""

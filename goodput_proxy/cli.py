@@ -1,7 +1,8 @@
 """The command line: which subcommand, its settings, its exit code.
 
 Exit codes: 0 done; 1 the answer is no (`check`); 2 the command line, the environment, the
-file or an address is unusable, with one line each on standard error.
+file or an address is unusable, with one line each on standard error; 130 or 143 when a second
+SIGINT or SIGTERM has cut running requests off (`serve`).
 """
 
 from __future__ import annotations
@@ -68,8 +69,7 @@ def serve(arguments: Sequence[str]) -> int:
     load = partial(Settings.load, arguments, f"{PROGRAM} serve")
     settings = load()
     configure_logging(settings.log)
-    _run(App(settings, load).run())
-    return 0
+    return _run(App(settings, load).run())
 
 
 def check(arguments: Sequence[str]) -> int:

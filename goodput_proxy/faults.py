@@ -37,3 +37,12 @@ class UpstreamFault(StrEnum):
     CLOSED = "closed"  # in the middle of an exchange
     RESET = "reset"
     PROTOCOL = "protocol"  # what it sent is not HTTP/1.1, or not what a proxy may pass on
+
+
+class ClientFault(StrEnum):
+    """Why a client's connection was closed on it; a label of `goodput_client_faults_total`."""
+
+    SURPLUS = "surplus"  # one connection more than the limit
+    HEAD_TIMEOUT = "head_timeout"  # its request's head did not come
+    UPLOAD_TIMEOUT = "upload_timeout"  # its request's body did not come
+    DOWNLOAD_TIMEOUT = "download_timeout"  # it did not read its answer

@@ -127,9 +127,12 @@ def response_head(status: int, reason: bytes, headers: Headers, own: Iterable[by
     return b"\r\n".join(lines)
 
 
-def own_answer(status: int, reason: bytes, body: bytes, *, to_head: bool = False) -> bytes:
+def own_answer(
+    status: int, reason: bytes, body: bytes, *more: bytes, to_head: bool = False
+) -> bytes:
     """Return a whole JSON response of the proxy's own, after which the connection closes."""
     own = (
+        *more,
         b"Content-Type: application/json",
         b"Content-Length: %d" % len(body),
         b"Connection: close",

@@ -3,8 +3,9 @@
 aiohttp reads and parses requests (llhttp in C), keeps connections alive and cancels the
 handler of a client that leaves. This file stamps heads when they are read, lets the client's
 flow control reach the upstream without a task in between, answers malformed requests
-without repeating them, and keeps aiohttp from writing anything of its own: responses are
-written by the relay, so what handlers return has nothing left to send.
+without repeating them, turns connections away that are too many, and keeps aiohttp from writing
+anything of its own: responses are written by the relay, so what handlers return has nothing left
+to send.
 """
 
 from __future__ import annotations
@@ -13,16 +14,23 @@ import asyncio
 from collections import deque
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakSet
 
 from aiohttp import http_parser, web
 from aiohttp.web import RequestPayloadError
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
+from aiohttp.web_protocol import _ErrInfo
 
+from .departures import Departures
+from .faults import ClientFault
 from .heads import error_body, find_header, own_answer
+from .patience import PatientConnection, Sweep
 from .proxy import Request
+from .surplus import Doorman
 from .upgrades import UpgradeFinder, may_switch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp import StreamReader
     from aiohttp.http_parser import RawRequestMessage
 
@@ -62,17 +70,29 @@ _REUSE = cast("web.StreamResponse", _Sent(keep_alive=True))
 _CLOSE = cast("web.StreamResponse", _Sent(keep_alive=False))
 
 
-class ClientConnection(RequestHandler):
-    """A client's connection."""
+class ClientConnection(PatientConnection):
+    """A client's connection.
 
-    __slots__ = ("_body", "_finder", "_head_times_ns", "_relay")
+    Args:
+        coming: connections that have been accepted and not been made.
+        arguments: aiohttp's and those of `PatientConnection`.
+        keywords: likewise.
+    """
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+    __slots__ = ("__weakref__", "_body", "_coming", "_finder", "_head_times_ns", "_relay")
+
+    def __init__(self, coming: WeakSet[ClientConnection], *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
+        self._coming = coming
         self._head_times_ns: deque[int] = deque()  # of requests that wait for their handler
         self._relay: Relay | None = None
         self._body: StreamReader | None = None  # of the newest request
         self._finder = UpgradeFinder()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self._coming.discard(self)
+        super().connection_made(transport)
 
     def take_head_time_ns(self) -> int:
         """Return when the head of the request at hand had been read."""
@@ -91,11 +111,21 @@ class ClientConnection(RequestHandler):
         """What handles the requests of this connection, as long as it is open."""
         return self._task_handler
 
-    def follow(self, relay: Relay | None) -> None:
+    @property
+    def reads_along(self) -> bool:
+        """Whether an answer is under way and the client keeps up with it."""
+        return self._relay is not None and not self.writing_paused
+
+    def follow(self, relay: Relay) -> None:
         """Let flow control concern this relay from now on."""
         self._relay = relay
-        if relay is not None and self.writing_paused:
+        if self.writing_paused:
             relay.pause_writing()
+
+    def settle(self, body: StreamReader) -> None:
+        """Take note that an exchange has ended."""
+        self._relay = None
+        super().settle(body)
 
     def data_received(self, data: bytes) -> None:
         """Stamp the heads that this read completes; break off a body that it spoils."""
@@ -105,13 +135,17 @@ class ClientConnection(RequestHandler):
         for _ in range(self._request_count - known):
             self._head_times_ns.append(now_ns)
         if self._request_count > known:
+            self.end_head()
             message, body = self._messages[-1]
             if not isinstance(message, _ErrInfo):
                 self._body = body
+                self.await_body(body)
             elif self._body is not None and not self._body.is_eof():
                 # aiohttp forgets the body in which the error stood: its reader would wait for ever.
                 self._body.set_exception(RequestPayloadError("the body is malformed"))
                 self.close()  # nothing that follows can be parsed
+        elif data and (self.idle or not known):
+            self.await_head()
 
     def _parse(self, data: bytes) -> None:
         """Let aiohttp parse a read, and hold back what follows a request for another protocol."""
@@ -137,11 +171,13 @@ class ClientConnection(RequestHandler):
 
     def watch(self, body: StreamReader) -> None:
         """Mind a body whose beginning was held back, so that it has not been seen here."""
-        if not body.is_eof():
+        if body is not self._body and not body.is_eof():
             self._body = body
+            self.await_body(body)
 
     def take_early(self) -> bytes:
         """Return what the client has sent behind its request for another protocol."""
+        self.forget_departure()
         early, self._message_tail = self._message_tail, b""
         return early
 
@@ -189,13 +225,31 @@ class Listener(web.Server):
     Args:
         proxy: who handles requests.
         limits: bounds on heads.
-        timeouts: how long idle connections are kept.
+        timeouts: how long clients are waited for.
+        count_fault: told each time that a client's connection is closed on it.
+        max_connections: at a time; those above are turned away.
     """
 
-    def __init__(self, proxy: Proxy, limits: LimitSettings, timeouts: TimeoutSettings) -> None:
+    def __init__(
+        self,
+        proxy: Proxy,
+        limits: LimitSettings,
+        timeouts: TimeoutSettings,
+        count_fault: Callable[[ClientFault], None],
+        *,
+        max_connections: int,
+    ) -> None:
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise RuntimeError("aiohttp's C parser is missing; reinstall aiohttp from a wheel")
         self._proxy = proxy
+        loop = asyncio.get_running_loop()
+        self._sweep = Sweep(loop, timeouts, count_fault)
+        self._departures = Departures(loop)
+        self._doorman = Doorman(loop, lambda: count_fault(ClientFault.SURPLUS))
+        self._max_connections = max_connections
+        # Many may be accepted in one turn of the loop, before the first of them is made; those that
+        # are given up before they are made are just gone.
+        self._coming: WeakSet[ClientConnection] = WeakSet()
         self._connection_arguments: dict[str, Any] = {
             "access_log": None,
             "auto_decompress": False,
@@ -212,7 +266,18 @@ class Listener(web.Server):
 
         The base class would swallow a wrong keyword and drop all of them.
         """
-        return ClientConnection(self, loop=self._loop, **self._connection_arguments)
+        if len(self._connections) + len(self._coming) >= self._max_connections:
+            return cast("ClientConnection", self._doorman())
+        connection = ClientConnection(
+            self._coming,
+            self,
+            self._sweep,
+            self._departures,
+            loop=self._loop,
+            **self._connection_arguments,
+        )
+        self._coming.add(connection)
+        return connection
 
     def close_idle(self) -> None:
         """Close the connections without a request.
@@ -235,6 +300,9 @@ class Listener(web.Server):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_CUT_S)
+        self._doorman.close()
+        self._departures.close()
+        self._sweep.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = cast("ClientConnection", request.protocol)
@@ -256,7 +324,7 @@ class Listener(web.Server):
             ),
             connection.follow,
         )
-        connection.follow(None)
+        connection.settle(request.content)
         if request.content.exception() is not None:
             connection.force_close()  # aiohttp would go on reading, and log what it finds
         return _REUSE if keep_alive else _CLOSE

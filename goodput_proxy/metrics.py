@@ -27,7 +27,7 @@ from . import __version__
 from .buckets import BulkHistogram
 from .classify import Passthrough
 from .edges import to_ns
-from .faults import MeterFault, SloHeaderFault, UpstreamFault
+from .faults import ClientFault, MeterFault, SloHeaderFault, UpstreamFault
 from .series import RequestSeries
 from .thresholds import Thresholds
 
@@ -89,8 +89,13 @@ class Metrics:
         )
         for doubt in SloHeaderFault:
             self._slo_header_errors.labels(doubt)
+        self._client_faults = self._counter(
+            "goodput_client_faults", "Clients' connections that were closed on them.", ("reason",)
+        )
         for fault in UpstreamFault:
             self._upstream_errors.labels(fault)
+        for cut in ClientFault:
+            self._client_faults.labels(cut)
         for gap in MeterFault:
             self._tap_errors.labels(gap)
         self._overhead = self._histogram(
@@ -167,6 +172,10 @@ class Metrics:
     def upstream_error(self, reason: UpstreamFault) -> None:
         """Count an exchange that the upstream broke."""
         self._upstream_errors.labels(reason).inc()
+
+    def client_fault(self, reason: ClientFault) -> None:
+        """Count a client's connection that was closed on it."""
+        self._client_faults.labels(reason).inc()
 
     def tap_error(self, reason: MeterFault) -> None:
         """Count something that the meter could not read."""

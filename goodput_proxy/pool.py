@@ -3,7 +3,8 @@
 Nothing is ever sent twice: another connection is dialled only while not one byte of the
 request was written. Idle connections are used newest first, are kept for less time than
 servers keep them (uvicorn: 5 s), and are never used once the server has closed them or has
-said anything unasked.
+said anything unasked. Nor is one used when it is old: under steady traffic it would never be idle
+for long, and so outlast any change of the address that the upstream's name stands for.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class UpstreamPool:
         connect_s: seconds that dialling may take.
         idle_s: seconds without progress after which an exchange is broken off.
         keepalive_s: seconds for which an idle connection is kept.
+        max_age_s: seconds since it was dialled for which a connection is used again.
         max_head_bytes: bound of a response head.
         tls: context for `https://`.
     """
@@ -52,6 +54,7 @@ class UpstreamPool:
         connect_s: float,
         idle_s: float,
         keepalive_s: float,
+        max_age_s: float,
         max_head_bytes: int,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -60,6 +63,7 @@ class UpstreamPool:
         self._connect_s = connect_s
         self._idle_s = idle_s
         self._keepalive_s = keepalive_s
+        self._max_age_s = max_age_s
         self._max_head_bytes = max_head_bytes
         self._tls = tls
         self._idle: list[UpstreamConnection] = []
@@ -97,10 +101,11 @@ class UpstreamPool:
 
     def release(self, connection: UpstreamConnection) -> None:
         """Take a connection back whose exchange has ended; an unusable one is closed."""
-        if not connection.usable:
+        now_s = self._loop.time()
+        if not connection.usable or now_s - connection.dialled_s > self._max_age_s:
             connection.abort()
             return
-        connection.idle_since_s = self._loop.time()
+        connection.idle_since_s = now_s
         self._idle.append(connection)
         if self._sweep is None:
             self._sweep = self._loop.call_later(self._keepalive_s, self._close_expired)
@@ -139,6 +144,7 @@ class UpstreamPool:
             max_head_bytes=self._max_head_bytes,
             idle_s=self._idle_s,
         )
+        connection.dialled_s = self._loop.time()
         return cast("asyncio.Protocol", connection)
 
     def _close_expired(self) -> None:

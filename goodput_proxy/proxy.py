@@ -45,6 +45,14 @@ if TYPE_CHECKING:
     from .upstream import UpstreamConnection
 
 
+class UploadStalledError(RequestPayloadError):
+    """The client does not send the rest of its body; the listener has lost patience."""
+
+
+class _BodyTooLargeError(RequestPayloadError):
+    """The body is larger than the proxy is set to forward."""
+
+
 @dataclass(slots=True)  # frozen, its making would cost three times as much
 class Request:
     """A request whose head has been read, and the connection that it came by."""
@@ -128,14 +136,8 @@ class Proxy:
             await self._exchange(request, target, relay)
         except UpstreamError as error:
             relay.on_failure(error.end)
-        except RequestPayloadError:
-            if relay.status is None:
-                if tap is not None:
-                    tap.begin(400, "", "")  # the caller's fault, and no cancellation
-                relay.end = End.CLEAN
-                relay.answer(400, b"Bad Request", error_body("The body is malformed.", "bad_body"))
-            else:
-                relay.cut(End.CLIENT_LEFT)
+        except RequestPayloadError as error:
+            _refuse_body(relay, error)
         except asyncio.CancelledError:
             if not (request.transport.is_closing() or relay.done.done()):
                 relay.cut()  # the client is there: our own deadline ends the stream
@@ -145,6 +147,8 @@ class Proxy:
         return relay.keep_alive and not self.draining
 
     async def _exchange(self, request: Request, target: str, relay: Relay) -> None:
+        if self._limits.body_bytes is not None:
+            self._bound(int(find_header(request.headers, b"content-length") or 0))
         connection = await self._pool.acquire()
         try:
             connection.begin(relay, request.method, relay.protocol)
@@ -167,6 +171,7 @@ class Proxy:
         body, chunked, tap = request.body, request.chunked, relay.tap
         copy = RequestBody(self._limits.body_scan_bytes if tap is not None else 0)
         piece = body.read_nowait()
+        self._bound(len(piece))
         head = request_head(
             request.method, target, request.headers, chunked=chunked, upgrade=relay.protocol
         )
@@ -178,6 +183,7 @@ class Proxy:
         while not body.at_eof():
             await connection.drain()
             piece = await body.readany()
+            self._bound(copy.size + len(piece))
             connection.write(_frame(piece, chunked=chunked))
             copy.add(piece)
         if chunked:
@@ -187,6 +193,10 @@ class Proxy:
             self._metrics.overhead("upload", monotonic_ns() - request.t0_ns)
         if tap is not None:
             tap.ask(copy.take())
+
+    def _bound(self, body_bytes: int) -> None:
+        if self._limits.body_bytes is not None and body_bytes > self._limits.body_bytes:
+            raise _BodyTooLargeError
 
     async def _run_beside(
         self, upload: Coroutine[None, None, None], done: asyncio.Future[None]
@@ -238,6 +248,27 @@ class Proxy:
         else:
             aside = Passthrough.EMBEDDING if isinstance(route, Route) else route
             self._metrics.passthrough(aside)
+
+
+def _refuse_body(relay: Relay, error: RequestPayloadError) -> None:
+    """Tell a client what is wrong with its body, as far as that is still possible."""
+    if relay.status is not None:
+        relay.cut(End.CLIENT_LEFT)
+        return
+    if relay.tap is not None:
+        # The caller's fault, and no cancellation. A 408 of the server's would be the server's.
+        relay.tap.begin(400, "", "")
+    relay.end = End.CLEAN
+    match error:
+        case UploadStalledError():
+            body = error_body("The body did not arrive in time.", "upload_timeout")
+            relay.answer(408, b"Request Timeout", body)
+        case _BodyTooLargeError():
+            body = error_body("The body is larger than is forwarded here.", "body_too_large")
+            relay.answer(413, b"Content Too Large", body)
+        case _:
+            body = error_body("The body is malformed.", "bad_body")
+            relay.answer(400, b"Bad Request", body)
 
 
 def _frame(piece: bytes, *, chunked: bool) -> bytes:

@@ -9,7 +9,7 @@ the field. Each inference request gets exactly one verdict:
   slow          ended well but missed a limit; or its client left after one was missed, for
                 else abandoning late requests would raise goodput (arXiv 2410.14257)
   error         the server's fault
-  client_error  any other 4xx
+  client_error  any other 4xx; or the proxy has lost patience with an upload
   cancelled     the client left before any limit was missed
 
 goodput = rate of good and good_partial; its ratio is taken over these two, slow and error.

@@ -48,6 +48,8 @@ _BATCH_READ_BYTES: Final = 512
 # What is larger than this is cut, and not more of it looked at in one go.
 _SLICE_BYTES: Final = 4 * 1024
 _LOOK_BYTES: Final = 16 * 1024
+# No more reads than this are held: who sends faster than that waits for the meter.
+_MAX_READS: Final = 64
 # A body with a content coding is looked at in so many pieces at a time.
 _LOOK_PIECES: Final = 4
 # Media types whose bytes are the output themselves.
@@ -210,6 +212,8 @@ class Tap(GuardedFeed):
         if stream is not None and not self._reads and stream.matches(data):
             self._run_ns.append(now_ns)
             return len(self._run_ns) == self._batch_times
+        while len(self._reads) >= _MAX_READS and self._inflater is None:
+            self._read_response()
         if len(data) > _SLICE_BYTES and not _is_one_record(data):
             slices = [data[i : i + _SLICE_BYTES] for i in range(0, len(data), _SLICE_BYTES)]
             self._reads += slices

@@ -89,7 +89,7 @@ class UpstreamConnection:
         *("_framed", "_head_bytes", "_head_done", "_headers", "_held_bytes", "_idle_check"),
         *("_idle_s", "_loop", "_max_head_bytes", "_method", "_parser", "_paused", "_progress_ns"),
         *("_reason", "_reusable", "_sink", "_switching", "_transport", "_upgrade", "_writable"),
-        *("idle_since_s", "request_sent"),
+        *("dialled_s", "idle_since_s", "request_sent"),
     )
 
     def __init__(
@@ -127,7 +127,7 @@ class UpstreamConnection:
         self._switching: tuple[bytes, Headers] | None = None  # the head of a 101
         self._early = b""  # what came behind that
         self.request_sent = False  # set by the proxy when all of the request was written
-        self.idle_since_s = 0.0
+        self.dialled_s = self.idle_since_s = 0.0
 
     # -- the exchange, as the proxy drives it
 
@@ -383,11 +383,13 @@ class UpstreamConnection:
         if sink is None:
             return
         idle_s = (monotonic_ns() - self._progress_ns) / 10**9
-        # A client that does not read is not the server's fault.
-        if idle_s >= self._idle_s and not self._paused:
+        # A client that does not read, or does not send the rest of its request, is not the server's
+        # fault; the listener minds it.
+        blameless = self._paused or not (self.request_sent or self._writable is not None)
+        if idle_s >= self._idle_s and not blameless:
             self._fail(sink, End.TIMED_OUT, UpstreamFault.TIMEOUT)
             return
-        wait_s = self._idle_s if self._paused else self._idle_s - idle_s
+        wait_s = self._idle_s if blameless else self._idle_s - idle_s
         self._idle_check = self._loop.call_later(wait_s, self._check_idle)
 
     def _stop_idle_check(self) -> None:

@@ -18,10 +18,7 @@ import pytest
 
 from goodput_proxy import app as app_module
 from goodput_proxy.app import App
-from goodput_proxy.policy import SloClass
 from goodput_proxy.settings import ConfigError, Settings
-from goodput_proxy.slo import Limits
-from goodput_proxy.stream import Api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -326,7 +323,7 @@ async def test_run_serves_until_a_signal(monkeypatch: pytest.MonkeyPatch) -> Non
     gc.collect()
     assert gone() is None  # what came later is still collected
     os.kill(os.getpid(), signal.SIGTERM)
-    await serving
+    assert await serving == 0
     assert not await is_open(app.admin_url)
 
 
@@ -352,8 +349,8 @@ async def test_a_second_signal_cuts_streams(
     while await is_open(app.proxy_url):
         pass
     assert not serving.done()
-    os.kill(os.getpid(), signal.SIGTERM)
-    await serving
+    os.kill(os.getpid(), signal.SIGINT)
+    assert await serving == 130
     assert verdicts(app) == {("error", "truncated"): 1}
     with suppress(ConnectionResetError):
         assert not (await reader.read()).endswith(b"0\r\n\r\n")
@@ -365,35 +362,3 @@ class _Cycle:
 
     def __init__(self) -> None:
         self.self: Any = self
-
-
-# -- scrapes beside traffic
-
-
-@pytest.mark.usefixtures("process_as_it_was")
-async def test_a_scrape_holds_no_token_up() -> None:
-    """While 5,000 series and more are rendered, the event loop is at most 20 ms late (p99)."""
-    sys.setswitchinterval(app_module._SWITCH_INTERVAL_S)
-    gc.freeze()  # as `run` does: what the tests have loaded is not the proxy's
-    async with running("--limits.models=40") as app:
-        slo = SloClass("default", Limits(), 0.95)
-        for i in range(39):
-            app.metrics.admit(Api.CHAT, f"model-{i}", slo)
-        late_s: list[float] = []
-
-        async def tick() -> None:
-            while True:
-                due_s = monotonic() + 0.001
-                await asyncio.sleep(0.001)
-                late_s.append(monotonic() - due_s)
-
-        ticker = asyncio.create_task(tick())
-        series = 0
-        for headers in (b"", b"Accept-Encoding: gzip\r\n") * 3:
-            _, body = await get(app.admin_url, "/metrics", headers)
-            series = series or body.count(b"\ngoodput_")
-        ticker.cancel()
-    assert series > 5000
-    late_s.sort()
-    p99_ms = late_s[len(late_s) * 99 // 100] * 1000
-    assert p99_ms <= 20, f"p99 {p99_ms:.1f} ms, {series} series, {len(late_s)} ticks"

@@ -56,10 +56,13 @@ ORDER = [
         "upstream",
         "pool",
         "proxy",
+        "departures",
+        "patience",
+        "surplus",
         "listener",
         "admin",
     ),
-    *("log", "watch", "reload", "requestlog", "app"),
+    *("log", "descriptors", "watch", "reload", "requestlog", "app"),
     *("explain", "doubts", "check", "cli", "__main__"),
 ]
 # The demonstration uses the proxy from outside, as its users do; only `cli` starts it.

@@ -47,7 +47,13 @@ class FakeRelay:
 def make_listener(handle: Handle, **timeouts: Any) -> Listener:
     """Return a listener for a handler."""
     proxy = cast("Proxy", FakeProxy(handle))
-    return Listener(proxy, LimitSettings(), TimeoutSettings.model_validate(timeouts))
+    return Listener(
+        proxy,
+        LimitSettings(),
+        TimeoutSettings.model_validate(timeouts),
+        lambda _: None,
+        max_connections=100,
+    )
 
 
 @asynccontextmanager

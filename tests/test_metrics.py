@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from goodput_proxy import __version__
 from goodput_proxy.classify import Passthrough
-from goodput_proxy.faults import MeterFault, SloHeaderFault, UpstreamFault
+from goodput_proxy.faults import ClientFault, MeterFault, SloHeaderFault, UpstreamFault
 from goodput_proxy.judged import JudgedRequest
 from goodput_proxy.metrics import Metrics
 from goodput_proxy.policy import Policy, SloClass
@@ -284,6 +284,7 @@ def test_an_admitted_model_exists_at_zero_before_its_first_request_ends() -> Non
     [
         ("goodput_token_count_source_total", "source", set(TokenSource)),
         ("goodput_passthrough_requests_total", "kind", set(Passthrough)),
+        ("goodput_client_faults_total", "reason", set(ClientFault)),
     ],
 )
 def test_closed_sets_exist_at_zero(name: str, label: str, values: set[str]) -> None:
@@ -437,6 +438,7 @@ def test_the_proxys_own_counters() -> None:
     metrics = make_metrics()
     metrics.passthrough(Passthrough.CONTROL)
     metrics.upstream_error(UpstreamFault.CLOSED)
+    metrics.client_fault(ClientFault.SURPLUS)
     metrics.tap_error(MeterFault.BAD_JSON)
     metrics.slo_header_errors((SloHeaderFault.NOT_A_NUMBER, SloHeaderFault.NOT_A_NUMBER))
     metrics.overhead("token", 100_000, times=3)
@@ -448,6 +450,7 @@ def test_the_proxys_own_counters() -> None:
     observe(metrics, unread)
     assert total(metrics, "goodput_passthrough_requests_total", kind="control") == 1
     assert total(metrics, "goodput_upstream_errors_total", reason="closed") == 1
+    assert total(metrics, "goodput_client_faults_total", reason="surplus") == 1
     assert total(metrics, "goodput_tap_errors_total", reason="bad_json") == 3
     assert total(metrics, "goodput_tap_errors_total", reason="internal") == 1
     assert total(metrics, "goodput_slo_header_errors_total", reason="not_a_number") == 2

@@ -32,7 +32,13 @@ class Bench:
 
     def __init__(self, upstream: Upstream, **options: Any) -> None:
         self.failures: list[str] = []
-        values = {"connect_s": 5.0, "idle_s": 600.0, "keepalive_s": 4.0, "max_head_bytes": 1000}
+        values = {
+            "connect_s": 5.0,
+            "idle_s": 600.0,
+            "keepalive_s": 4.0,
+            "max_age_s": 60.0,
+            "max_head_bytes": 1000,
+        }
         self.pool = UpstreamPool(upstream, self.failures.append, **{**values, **options})
 
     async def exchange(self, server: FakeUpstream) -> UpstreamConnection:
@@ -111,6 +117,19 @@ async def test_closed_by_the_server() -> None:
         connection = await bench.exchange(server)
         server.peers[0].close()
         await eventually(lambda: not connection.usable)
+        assert await bench.exchange(server) is not connection
+        bench.pool.close()
+
+
+async def test_age() -> None:
+    """A connection that is old enough is closed when it is given back."""
+    async with serving() as server:
+        bench = Bench(Upstream("127.0.0.1", server.port), max_age_s=0.05)
+        connection = await bench.exchange(server)
+        assert await bench.pool.acquire() is connection
+        await asyncio.sleep(0.06)
+        bench.pool.release(connection)
+        await server.peers[0].ended()
         assert await bench.exchange(server) is not connection
         bench.pool.close()
 

@@ -15,7 +15,7 @@ from aiohttp.web import RequestPayloadError
 from goodput_proxy.metrics import Metrics
 from goodput_proxy.policy import build_policy
 from goodput_proxy.pool import UpstreamError
-from goodput_proxy.proxy import Proxy, Request
+from goodput_proxy.proxy import Proxy, Request, UploadStalledError
 from goodput_proxy.record import End
 from goodput_proxy.settings import Settings
 from goodput_proxy.upstream import UpstreamConnection
@@ -308,6 +308,18 @@ async def test_malformed_body(when: str) -> None:
     assert json.loads(body)["error"]["code"] == "bad_body"
     assert b"0\r\n\r\n" not in bench.pool.transport.written
     assert bench.pool.transport.aborted
+
+
+async def test_body_that_does_not_come() -> None:
+    """An upload that the listener gives up is 408, and the caller's fault."""
+    bench = Bench()
+    task = await bench.begin(chunked=True)
+    bench.body.set_exception(UploadStalledError("stalled"))
+
+    assert not await task
+    assert bench.client.written.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert bench.pool.transport.aborted
+    assert bench.count("goodput_requests_total", verdict="client_error", cause="http_4xx") == 1
 
 
 async def test_malformed_body_in_the_answer() -> None:

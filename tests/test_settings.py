@@ -69,11 +69,17 @@ FIELDS = [
     ("limits.body_copy_bytes", "524288", "1024", "1025", "1026"),
     ("limits.body_scan_bytes", "33554432", "1024", "1025", "1026"),
     ("limits.head_bytes", "65536", "1024", "1025", "1026"),
+    ("limits.body_bytes", "None", "1", "2", "3"),
+    ("limits.connections", "10000", "1", "2", "3"),
     ("timeouts.connect", "5s", "1s", "2s", "3s"),
     ("timeouts.idle", "10m", "1s", "2s", "3s"),
     ("timeouts.tunnel", "1h", "1s", "2s", "3s"),
     ("timeouts.keepalive", "75s", "1s", "2s", "3s"),
+    ("timeouts.head", "30s", "1s", "2s", "3s"),
+    ("timeouts.upload", "1m", "1s", "2s", "3s"),
+    ("timeouts.download", "10m", "1s", "2s", "3s"),
     ("timeouts.upstream_keepalive", "4s", "1s", "2s", "3s"),
+    ("timeouts.upstream_age", "1m", "1s", "2s", "3s"),
     ("drain.delay", "0s", "1s", "2s", "3s"),
     ("drain.timeout", "30s", "0s", "2s", "3s"),
     ("log.level", "info", "debug", "warning", "error"),
@@ -184,6 +190,9 @@ def test_a_limit_can_be_switched_off_from_every_source(
     )
     environment.setenv("GOODPUT_SLO__ITL", "none")
     assert Settings.load([]).slo.itl is None
+    environment.setenv("GOODPUT_LIMITS__BODY_BYTES", "none")
+    file = ["--config", str(write("limits: {body_bytes: 1000}"))]
+    assert Settings.load(file).limits.body_bytes is None
 
 
 def test_variables_of_others_are_ignored(environment: pytest.MonkeyPatch) -> None:

@@ -511,3 +511,15 @@ def test_what_is_held_is_bounded() -> None:
             meter.tap.digest()
 
         assert sum(map(len, meter.tap._reads)) <= 32 * 512
+
+
+def test_a_tap_that_nobody_looks_at_holds_a_bounded_amount() -> None:
+    """However far the queue is behind, the rest is read at once, and nothing is lost."""
+    meter = Meter()
+    meter.tap.begin(200, SSE, "")
+    for i in range(50):
+        meter.tap.feed((TOKEN + TOKEN) * 2000, i * MS)
+
+        assert sum(map(len, meter.tap._reads)) <= 64 * 4096 + len(TOKEN) * 4000
+    meter.tap.finish(End.CUT, 50 * MS)
+    assert meter.counts("goodput_output_tokens_total") == {("m", "default", "error"): 200_000}

@@ -523,6 +523,18 @@ async def test_idle_timeout_of_a_paused_exchange() -> None:
     bench.connection.abort()
 
 
+async def test_idle_timeout_of_an_upload() -> None:
+    """A client that does not send is not the server's fault; a server that does not take is."""
+    bench = Bench(idle_s=0.02)
+    bench.connection.request_sent = False
+    await asyncio.sleep(0.06)
+    assert bench.failures == []
+    bench.connection.pause_writing()
+    await eventually(lambda: bench.failures)
+
+    assert bench.sink.calls == [("failure", End.TIMED_OUT)]
+
+
 async def test_progress_defers_the_timeout() -> None:
     """The timeout counts from the last byte in either direction."""
     bench = Bench(idle_s=0.1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from goodput_proxy.duration import AnyDuration, Duration, PositiveDuration
 
@@ -32,6 +32,24 @@ class LimitSettings(Group):
         " one above 64 KiB but its short fields",
     )
     head_bytes: int = Field(64 * 1024, ge=1024, description="largest request or response head")
+    body_bytes: int | None = Field(
+        None,
+        ge=1,
+        description="largest request body; a larger one is answered 413. Without it the server"
+        " decides",
+    )
+    connections: int = Field(
+        10_000,
+        ge=1,
+        description="clients' connections at a time, as far as file descriptors allow (two for"
+        " each); one more is answered 503",
+    )
+
+    @field_validator("body_bytes", mode="before")
+    @classmethod
+    def _may_be_none(cls, value: object) -> object:
+        """Let a flag or a variable, which cannot say null, switch the limit off."""
+        return None if value == "none" else value
 
 
 class TimeoutSettings(Group):
@@ -48,12 +66,31 @@ class TimeoutSettings(Group):
         description="for the next byte of either side after an upgrade, as to a WebSocket",
     )
     keepalive: PositiveDuration = Field(
-        Duration.parse("75s"), description="for a client's next request"
+        Duration.parse("75s"), description="for a client's next request, the first included"
+    )
+    head: PositiveDuration = Field(
+        Duration.parse("30s"),
+        description="for the rest of a request's head, from its first byte on; then 408",
+    )
+    upload: PositiveDuration = Field(
+        Duration.parse("60s"),
+        description="for each further 4 KiB of a request's body; then 408. Time in which the"
+        " server does not take it does not count",
+    )
+    download: PositiveDuration = Field(
+        Duration.parse("600s"),
+        description="for a client to make room, when it has not read what it was sent; then its"
+        " connection is reset",
     )
     upstream_keepalive: PositiveDuration = Field(
         Duration.parse("4s"),
         description="reuse of an idle upstream connection; keep it below the server's own limit,"
         " which is 5 s for uvicorn",
+    )
+    upstream_age: PositiveDuration = Field(
+        Duration.parse("60s"),
+        description="reuse of an upstream connection since it was dialled; a new one goes where the"
+        " host's name leads by then",
     )
 
 

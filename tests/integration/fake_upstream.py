@@ -327,14 +327,19 @@ class FakeUpstream:
         self.port = 0
 
     async def start(
-        self, *, port: int = 0, path: str = "", tls: ssl.SSLContext | None = None
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        path: str = "",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Listen on a port of the loopback interface, or on a UNIX socket."""
         loop = asyncio.get_running_loop()
         if path:
             self._server = await loop.create_unix_server(self._make, path)
         else:
-            self._server = await loop.create_server(self._make, "127.0.0.1", port, ssl=tls)
+            self._server = await loop.create_server(self._make, host, port, ssl=tls)
             self.port = self._server.sockets[0].getsockname()[1]
 
     @property

@@ -16,7 +16,7 @@ from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 
 @dataclass
@@ -51,15 +51,29 @@ class ProxyProcess:
 
 
 @asynccontextmanager
-async def serving(upstream: str, *arguments: str) -> AsyncIterator[ProxyProcess]:
-    """Run `python -m goodput_proxy serve` in front of an upstream, on free ports."""
+async def serving(
+    upstream: str,
+    *arguments: str,
+    prefix: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> AsyncIterator[ProxyProcess]:
+    """Run `python -m goodput_proxy serve` in front of an upstream, on free ports.
+
+    Args:
+        upstream: its URL.
+        arguments: further ones of the command.
+        prefix: a command that runs another, with its arguments.
+        environment: further variables.
+    """
+    own = {key: value for key, value in os.environ.items() if not key.startswith("GOODPUT_")}
     process = await asyncio.create_subprocess_exec(
+        *prefix,
         sys.executable,
         *("-m", "goodput_proxy", "serve", "--upstream", upstream),
         *("--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"),
         *arguments,
         stderr=asyncio.subprocess.PIPE,
-        env={key: value for key, value in os.environ.items() if not key.startswith("GOODPUT_")},
+        env={**own, **(environment or {})},
     )
     proxy = ProxyProcess(process, 0, 0)
     try:

@@ -382,20 +382,6 @@ async def test_malformed_chunk_while_dialling(proxy: RunningProxy, upstream: Fak
     assert upstream.size in {0, len(CHUNKED)}
 
 
-async def test_pipelined_requests(proxy: RunningProxy) -> None:
-    """Requests that are sent together are answered in order, on one connection to the upstream."""
-    client, server = await proxy.begin(get(b"/1") + post(b"{}", path=b"/2") + get(b"/3"))
-    for i in (b"1", b"2", b"3"):
-        head, _ = await server.request()
-        assert head.split(b" ")[1] == b"/" + i
-        assert not server.received
-        server.send(sized(i))
-    bodies = [(await client.answer()).body for _ in range(3)]
-
-    assert bodies == [b"1", b"2", b"3"]
-    assert len(proxy.upstream.peers) == 1
-
-
 async def test_declined_upgrade(proxy: RunningProxy) -> None:
     """An upgrade that the server declines is a plain exchange, also for what follows it."""
     handshake = get(b"/ws", b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: a")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.harness import LAST_CHUNK, SSE_HEAD, chunk, post, sized, token
+from tests.integration.harness import LAST_CHUNK, chunk, post, sized
 
 if TYPE_CHECKING:
     from tests.integration.conftest import StartProxy
@@ -79,30 +79,6 @@ async def test_any_status_passes(proxy: RunningProxy, status: bytes) -> None:
     await client.until(rb"body$")
 
     assert client.take() == response
-
-
-async def test_head_leaves_before_the_body(proxy: RunningProxy) -> None:
-    """The client has the head before the first body byte exists."""
-    client, server = await proxy.begin(post(b"{}"))
-    server.send(SSE_HEAD)
-
-    assert await client.until_head() == SSE_HEAD
-
-
-async def test_each_chunk_leaves_at_once(proxy: RunningProxy) -> None:
-    """What the upstream flushes is passed on without waiting for more, and chunks stay whole."""
-    client, server = await proxy.begin(post(b"{}"))
-    server.send(SSE_HEAD)
-    await client.until_head()
-    client.take()
-    for piece in (b"a", b"b" * 5000, token(), b"\n"):
-        server.send(chunk(piece))
-        await client.until_size(server.wrote)
-        assert client.take() == chunk(piece)
-    two = chunk(token("a")) + chunk(token("b"))
-    server.send(two)
-    await client.until_size(server.wrote)
-    assert client.take() == two
 
 
 async def test_chunked_to_http11(proxy: RunningProxy) -> None:

@@ -14,10 +14,10 @@ import pytest
 from aiohttp import web
 
 from goodput_proxy.listener import ClientConnection
+from tests.conformance.test_flow import BODY_BYTES, MIB, digest, pieces, stalled
 from tests.frames import CLOSE, frame
 from tests.integration.fake_upstream import Ending, FakeUpstream
 from tests.integration.harness import get_request, post, scrape, sized
-from tests.integration.test_flow import BODY_BYTES, MIB, digest, pieces, stalled
 from tests.streams import load_case
 from tests.test_pool import make_certificate
 from tests.waiting import eventually

@@ -1,4 +1,4 @@
-"""An upstream that fails: the client learns of it, honestly, and the failure is counted."""
+"""Promises 26, 27 and 34: an upstream that fails, and what its client is told."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def count_errors(proxy: RunningProxy, reason: str, cause: str) -> None:
     assert samples.verdicts() == {("error", cause): 1}
 
 
-async def test_connection_refused(proxy: RunningProxy, upstream: FakeUpstream) -> None:
+async def test_34_connect_refused_is_502(proxy: RunningProxy, upstream: FakeUpstream) -> None:
     """Nobody listens: 502 at once."""
     await upstream.stop()
     client = await proxy.connect()
@@ -50,27 +50,7 @@ async def test_connection_refused(proxy: RunningProxy, upstream: FakeUpstream) -
     await count_errors(proxy, "connect", "connect")
 
 
-async def test_upstream_comes_back(proxy: RunningProxy, upstream: FakeUpstream) -> None:
-    """After a restart the next request succeeds, and no connection from before is used."""
-    client, server = await proxy.begin(post(b"{}"))
-    server.send(sized(b"before"))
-    await client.answer()
-    await upstream.stop()
-    server.close()
-    await proxy.idle()
-    again = FakeUpstream()
-    await again.start(port=upstream.port)
-    client.send(post(b"{}"))
-    second = await again.accept()
-    await second.request()
-    second.send(sized(b"after"))
-    answer = await client.answer()
-    await again.stop()
-
-    assert answer.body == b"after"
-
-
-async def test_connecting_times_out(start_proxy: StartProxy) -> None:
+async def test_34_connect_timeout_is_504(start_proxy: StartProxy) -> None:
     """A server that does not accept: 504 after the connect timeout."""
     with ExitStack() as stack:
         listening = stack.enter_context(socket.socket())
@@ -96,7 +76,9 @@ async def test_connecting_times_out(start_proxy: StartProxy) -> None:
     "sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 103 Hints\r\n\r\n"]
 )
 @pytest.mark.parametrize("ending", Ending)
-async def test_end_before_the_head(proxy: RunningProxy, sent: bytes, ending: Ending) -> None:
+async def test_26_an_end_before_the_head_is_502(
+    proxy: RunningProxy, sent: bytes, ending: Ending
+) -> None:
     """Without a whole response head the answer is 502."""
     client, server = await proxy.begin(post(b"{}"))
     server.send(sent)
@@ -131,7 +113,7 @@ CUT = [
 
 
 @pytest.mark.parametrize(("version", "head", "ending", "seen_as"), CUT)
-async def test_cut_in_the_body(
+async def test_26_a_cut_answer_looks_cut(
     proxy: RunningProxy, version: bytes, head: bytes, ending: Ending, seen_as: Ending
 ) -> None:
     """The client can tell that the answer is not whole, and nothing is appended to it."""
@@ -148,7 +130,7 @@ async def test_cut_in_the_body(
 
 
 @pytest.mark.parametrize("piece", [b"5\r\nab", b"5", b"5\r\nabcde", b"0\r\n", b"0\r\nX-A: 1\r\n"])
-async def test_cut_anywhere_in_a_chunk(proxy: RunningProxy, piece: bytes) -> None:
+async def test_26_a_cut_anywhere_in_a_chunk(proxy: RunningProxy, piece: bytes) -> None:
     """A cut in a chunk's size, data or end, or in the trailers, is a cut."""
     client, server = await proxy.begin(post(b"{}"))
     server.send(SSE_HEAD, chunk(token()), piece)
@@ -164,7 +146,7 @@ async def test_cut_anywhere_in_a_chunk(proxy: RunningProxy, piece: bytes) -> Non
 @pytest.mark.parametrize(
     "piece", [b"zz\r\n", b"5\r\nabcdefg\r\n", b"5\nabcde\n", b"-1\r\n", b"\r\n"]
 )
-async def test_malformed_chunk(proxy: RunningProxy, piece: bytes) -> None:
+async def test_26_a_malformed_chunk_is_a_cut(proxy: RunningProxy, piece: bytes) -> None:
     """Chunks that make no sense cut the answer."""
     client, server = await proxy.begin(post(b"{}"))
     server.send(SSE_HEAD, chunk(token()), piece)
@@ -187,7 +169,7 @@ async def test_end_of_a_close_delimited_body(proxy: RunningProxy) -> None:
     assert samples.verdicts() == {("error", "truncated"): 1}
 
 
-async def test_silence_before_the_head(start_proxy: StartProxy) -> None:
+async def test_34_silence_is_504(start_proxy: StartProxy) -> None:
     """A server that does not answer: 504 after the idle timeout, and its connection is closed."""
     proxy = await start_proxy(timeouts={"idle": "50ms"})
     client, server = await proxy.begin(post(b"{}"))
@@ -207,7 +189,7 @@ async def test_silence_before_the_head(start_proxy: StartProxy) -> None:
         (b"1.0", OPEN_HEAD, Ending.RST),
     ],
 )
-async def test_silence_in_the_body(
+async def test_27_nothing_is_appended_after_a_silence(
     start_proxy: StartProxy, version: bytes, head: bytes, seen_as: Ending
 ) -> None:
     """A server that falls silent in its answer: the answer is cut, and nothing is appended."""
@@ -219,6 +201,41 @@ async def test_silence_in_the_body(
     assert await client.ended() is seen_as
     answer = await client.answer()
     assert (answer.body, answer.complete) == (record, False)
+    await server.ended()
+    await count_errors(proxy, "timeout", "timeout")
+
+
+@pytest.mark.parametrize("failure", ["fin", "rst", "malformed chunk", "second head"])
+async def test_27_nothing_is_appended_after_the_head(proxy: RunningProxy, failure: str) -> None:
+    """When the head has been passed on there are no bytes of the proxy's own, however it ends."""
+    client, server = await proxy.begin(post(b"{}"))
+    server.send(SSE_HEAD, chunk(token()))
+    await client.until(rb"\n\n")
+    if failure == "malformed chunk":
+        server.send(b"zz\r\n")
+    elif failure == "second head":
+        server.send(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
+    else:
+        end(server, Ending(failure))
+    await client.ended()
+
+    assert client.received == SSE_HEAD + chunk(token())
+    assert await proxy.verdicts() == {("error", "truncated"): 1}
+
+
+async def test_34_an_upload_that_is_not_taken_is_504(start_proxy: StartProxy) -> None:
+    """A server that takes no more of a request is timed out as one that does not answer."""
+    proxy = await start_proxy(timeouts={"idle": "150ms", "upload": "50ms"})
+    client, server = await proxy.begin(
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    server.pause()
+    pouring = asyncio.create_task(client.pour([chunk(b"x" * 60_000)] * 1000))
+
+    assert_error(await client.answer(), 504, "timeout")
+    client.reset()
+    await pouring
+    server.resume()
     await server.ended()
     await count_errors(proxy, "timeout", "timeout")
 
@@ -279,3 +296,22 @@ async def test_failure_of_the_proxy_itself(
     assert await client.ended() is Ending.FIN
     assert "a request failed inside the proxy" in caplog.text
     assert "secret" not in caplog.text
+
+
+async def test_34_nothing_is_sent_twice(proxy: RunningProxy, upstream: FakeUpstream) -> None:
+    """A request that may have been seen is never repeated, on whatever connection it went."""
+    client, first = await proxy.begin(post(b"{}"))
+    first.send(sized(b"ok"))
+    await client.answer()
+    for method in (b"POST", b"GET"):
+        request = post(b"{}").replace(b"POST", method)
+        known = [peer for peer in upstream.peers if peer.ending is None]
+        client = await proxy.connect()
+        first.take()
+        client.send(request)
+        server = known[0] if known else await upstream.accept()
+        await server.request()
+        server.reset()
+        assert (await client.answer()).status == 502
+    await proxy.idle()
+    assert len(upstream.peers) == 2

@@ -1,4 +1,4 @@
-"""SIGTERM: nobody new, everybody that is here to the end, and an end to waiting."""
+"""Promise 41: SIGTERM. Nobody new, everybody that is here to the end, and an end to waiting."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def begin_stream(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_stream_finishes(upstream: FakeUpstream, number: signal.Signals) -> None:
+async def test_41_a_stream_finishes(upstream: FakeUpstream, number: signal.Signals) -> None:
     """A stream that runs when the signal comes runs to its end, and then the process ends well."""
     async with serving(upstream.url) as proxy:
         assert (await get(proxy.admin_port, "/readyz")).status == 200
@@ -69,7 +69,7 @@ async def test_stream_finishes(upstream: FakeUpstream, number: signal.Signals) -
         assert await proxy.exit_code() == 0
 
 
-async def test_upload_finishes(upstream: FakeUpstream) -> None:
+async def test_41_an_upload_finishes(upstream: FakeUpstream) -> None:
     """A request that is still being sent when the signal comes arrives whole."""
     async with serving(upstream.url) as proxy:
         client = await proxy.connect()
@@ -88,7 +88,7 @@ async def test_upload_finishes(upstream: FakeUpstream) -> None:
         assert await proxy.exit_code() == 0
 
 
-async def test_delay(upstream: FakeUpstream) -> None:
+async def test_41_requests_are_served_during_the_delay(upstream: FakeUpstream) -> None:
     """During the delay requests are still taken, but their connections close."""
     async with serving(upstream.url, "--drain.delay", "1s") as proxy:
         kept = await proxy.connect()
@@ -111,7 +111,9 @@ async def test_delay(upstream: FakeUpstream) -> None:
 
 
 @pytest.mark.parametrize(("version", "ending"), [(b"1.1", "fin"), (b"1.0", "rst")])
-async def test_long_stream_is_cut(upstream: FakeUpstream, version: bytes, ending: str) -> None:
+async def test_41_a_long_stream_is_cut_visibly(
+    upstream: FakeUpstream, version: bytes, ending: str
+) -> None:
     """A stream that outlasts the drain is cut so that its client sees it; the exit is still 0."""
     async with serving(upstream.url, "--drain.timeout", "200ms") as proxy:
         client, server = await begin_stream(proxy, upstream, version)
@@ -139,21 +141,37 @@ async def test_request_without_an_answer_is_cut(upstream: FakeUpstream) -> None:
         assert await proxy.exit_code() == 0
 
 
-async def test_second_signal_forces(upstream: FakeUpstream) -> None:
-    """Who asks twice does not want to wait."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+async def test_41_a_second_signal_forces(
+    upstream: FakeUpstream, number: signal.Signals, code: int
+) -> None:
+    """Who asks twice does not want to wait, and the exit code tells that it was no clean end."""
     async with serving(upstream.url, "--drain.timeout", "1h") as proxy:
         client, _ = await begin_stream(proxy, upstream)
         proxy.signal()
         await proxy.logged("draining")
         assert client.ending is None
         started = monotonic()
-        proxy.signal()
+        proxy.signal(number)
         await proxy.logged("forced to stop")
 
         assert await client.ended() == "fin"
         assert not (await client.answer()).complete
-        assert await proxy.exit_code() == 0
+        assert await proxy.exit_code() == code
         assert monotonic() - started < 3
+
+
+async def test_41_an_unfinished_head_is_closed(upstream: FakeUpstream) -> None:
+    """A connection on which no whole head has come is idle: it is closed without a word."""
+    async with serving(upstream.url) as proxy:
+        client = await proxy.connect()
+        client.send(post(b"{}")[:-10])
+        await client.flush()
+        proxy.signal()
+
+        assert await client.ended()
+        assert client.size == 0
+        assert await proxy.exit_code() == 0
 
 
 async def test_counts_can_be_read_until_the_end(upstream: FakeUpstream) -> None:

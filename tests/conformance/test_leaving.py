@@ -1,4 +1,4 @@
-"""A client that leaves: the upstream learns of it at once, in every phase, and it is counted.
+"""Promises 28, 29 and 31: whoever leaves is noticed at once, in every phase, and counted.
 
 That is what stops a server from generating for nobody.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.integration.fake_upstream import parse_request
 from tests.integration.harness import (
     DONE,
     FINISH,
@@ -21,6 +22,7 @@ from tests.integration.harness import (
     sized,
     token,
 )
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.integration.conftest import StartProxy
@@ -49,7 +51,7 @@ WAYS = pytest.mark.parametrize("way", ["close", "reset", "half-close"])
 
 
 @WAYS
-async def test_before_the_head(start_proxy: StartProxy, way: str) -> None:
+async def test_28_before_the_head(start_proxy: StartProxy, way: str) -> None:
     """A client that leaves while the server is still silent."""
     proxy = await start_proxy(**PATIENT)
     client, server = await proxy.begin(post(b"{}"))
@@ -63,7 +65,7 @@ async def test_before_the_head(start_proxy: StartProxy, way: str) -> None:
 
 
 @WAYS
-async def test_between_tokens(start_proxy: StartProxy, way: str) -> None:
+async def test_28_between_tokens(start_proxy: StartProxy, way: str) -> None:
     """A client that leaves in the middle of a stream."""
     proxy = await start_proxy(**PATIENT)
     client, server = await proxy.begin(post(b"{}"))
@@ -77,7 +79,7 @@ async def test_between_tokens(start_proxy: StartProxy, way: str) -> None:
 
 
 @WAYS
-async def test_during_the_upload(start_proxy: StartProxy, way: str) -> None:
+async def test_28_during_an_upload(start_proxy: StartProxy, way: str) -> None:
     """A client that leaves in the middle of its upload; the upload never looks complete."""
     proxy = await start_proxy(**PATIENT)
     client, server = await proxy.begin(UPLOAD)
@@ -89,7 +91,7 @@ async def test_during_the_upload(start_proxy: StartProxy, way: str) -> None:
     assert await proxy.verdicts() == {("cancelled", "client"): 1}
 
 
-async def test_during_a_sized_upload(start_proxy: StartProxy) -> None:
+async def test_31_a_cut_sized_upload_is_not_filled_up(start_proxy: StartProxy) -> None:
     """An upload whose length was announced is cut short, not filled up."""
     proxy = await start_proxy(**PATIENT)
     head, _, body = post(b"x" * 1000).partition(b"\r\n\r\n")
@@ -100,6 +102,37 @@ async def test_during_a_sized_upload(start_proxy: StartProxy) -> None:
 
     assert server.size == len(head) + 4 + 500
     assert await proxy.verdicts() == {("cancelled", "client"): 1}
+
+
+async def test_29_a_half_close_behind_the_request_is_leaving(
+    start_proxy: StartProxy, upstream: FakeUpstream
+) -> None:
+    """Who has nothing more to send has left: in TCP it cannot be told from closing."""
+    proxy = await start_proxy(**PATIENT)
+    client, server = await proxy.begin(post(b"{}"))
+    await server.request()
+    client.finish()
+    await server.ended()
+    server.send(sized(b"too late"))
+
+    assert await client.ended()
+    assert client.size == 0
+    assert await proxy.verdicts() == {("cancelled", "client"): 1}
+    assert len(upstream.peers) == 1
+
+
+@pytest.mark.parametrize("way", ["close", "reset", "half-close"])
+async def test_31_a_cut_chunked_upload_has_no_last_chunk(start_proxy: StartProxy, way: str) -> None:
+    """An upload that breaks off inside a chunk, or between two, never looks complete."""
+    proxy = await start_proxy(**PATIENT)
+    for piece in (b"", b"5\r\nab", chunk(b"abcde")):
+        client, server = await proxy.begin(UPLOAD)
+        client.send(piece)
+        await server.until(rb"ab" if piece.endswith(b"abcde\r\n") else rb"\r\n\r\n")
+        leave(client, way)
+        await server.ended()
+        assert b"0\r\n\r\n" not in server.received
+        assert parse_request(bytes(server.received)) is None
 
 
 async def test_during_a_slow_upload(start_proxy: StartProxy) -> None:
@@ -115,7 +148,7 @@ async def test_during_a_slow_upload(start_proxy: StartProxy) -> None:
     assert not server.received
 
 
-async def test_while_an_answer_and_an_upload_run(start_proxy: StartProxy) -> None:
+async def test_28_while_an_answer_and_an_upload_run(start_proxy: StartProxy) -> None:
     """A client that leaves while both directions are busy."""
     proxy = await start_proxy(**PATIENT)
     client, server = await proxy.begin(UPLOAD)
@@ -126,23 +159,42 @@ async def test_while_an_answer_and_an_upload_run(start_proxy: StartProxy) -> Non
     await proxy.idle()
 
 
-async def test_while_its_upload_is_stopped(start_proxy: StartProxy) -> None:
-    """A client whose upload nobody takes is not read from, so the idle timeout has to end it."""
-    proxy = await start_proxy(timeouts={"idle": "150ms"}, **PATIENT)
+@WAYS
+async def test_28_while_its_upload_is_stopped(start_proxy: StartProxy, way: str) -> None:
+    """A client whose upload the server does not take is not read from, and noticed all the same."""
+    proxy = await start_proxy(**PATIENT)
     client, server = await proxy.begin(UPLOAD)
     server.pause()
-    pouring = asyncio.create_task(client.pour([chunk(b"x" * 60_000)] * 1000))
-    await asyncio.sleep(0.1)  # no event says that nothing moves any more
-    client.reset()
+    assert proxy.app._listener is not None
+    (connection,) = proxy.app._listener.connections
+    while not connection._reading_paused:
+        client.send(chunk(b"x" * 60_000))
+        await client.flush()
+        await asyncio.sleep(0.001)
+    left_ns = leave(client, way)
     await proxy.idle()
+
+    assert monotonic_ns() - left_ns < NOTICED_WITHIN_NS
     server.resume()
     await server.ended()
-    await pouring
+    assert not server.received.endswith(b"0\r\n\r\n")
+    assert await proxy.verdicts() == {("cancelled", "client"): 1}
+    assert (await proxy.samples()).total("goodput_client_cancels_total") == 1
 
-    assert await proxy.verdicts() == {("error", "timeout"): 1}
+
+async def test_28_while_its_requests_queue(start_proxy: StartProxy) -> None:
+    """A client that has sent more requests than are read ahead is noticed, too."""
+    proxy = await start_proxy(**PATIENT)
+    client, server = await proxy.begin(post(b"{}") * 200)
+    assert proxy.app._listener is not None
+    (connection,) = proxy.app._listener.connections
+    await eventually(lambda: connection._buffer_paused)
+
+    await assert_noticed(server, leave(client, "close"))
+    assert await proxy.verdicts() == {("cancelled", "client"): 1}
 
 
-async def test_while_its_answer_is_stopped(start_proxy: StartProxy) -> None:
+async def test_28_while_its_answer_is_stopped(start_proxy: StartProxy) -> None:
     """A client that does not read, and then leaves, is noticed although its buffers are full."""
     proxy = await start_proxy(**PATIENT)
     client, server = await proxy.begin(post(b"{}"))
@@ -207,54 +259,6 @@ async def test_pipelined_requests_of_a_client_that_left(proxy: RunningProxy) -> 
 
     assert not server.received
     assert len(proxy.upstream.peers) == 1
-
-
-async def test_nothing_is_sent_twice(proxy: RunningProxy, upstream: FakeUpstream) -> None:
-    """A request that may have been seen is never repeated, on whatever connection it went."""
-    client, first = await proxy.begin(post(b"{}"))
-    first.send(sized(b"ok"))
-    await client.answer()
-    for method in (b"POST", b"GET"):
-        request = post(b"{}").replace(b"POST", method)
-        known = [peer for peer in upstream.peers if peer.ending is None]
-        client = await proxy.connect()
-        first.take()
-        client.send(request)
-        server = known[0] if known else await upstream.accept()
-        await server.request()
-        server.reset()
-        assert (await client.answer()).status == 502
-    await proxy.idle()
-    assert len(upstream.peers) == 2
-
-
-async def test_keep_alive_race(proxy: RunningProxy, upstream: FakeUpstream) -> None:
-    """A server that closes idle connections causes no error: none of them is used again."""
-    client = await proxy.connect()
-    for i in range(50):
-        client.send(post(b"{}"))
-        server = await upstream.accept()
-        await server.request()
-        server.send(sized(b"%d" % i))
-        answer = await client.answer()
-        assert answer.body == b"%d" % i
-        # The end arrives while the client's next request is already under way.
-        server.close()
-    assert len(upstream.peers) == 50
-
-
-async def test_idle_connections_expire(start_proxy: StartProxy, upstream: FakeUpstream) -> None:
-    """An idle connection is closed before a server would close it."""
-    proxy = await start_proxy(timeouts={"upstream_keepalive": "50ms"})
-    client, server = await proxy.begin(post(b"{}"))
-    server.send(sized(b"ok"))
-    await client.answer()
-    await server.ended()
-    client.send(post(b"{}"))
-    second = await upstream.accept()
-    second.send(sized(b"ok"))
-
-    assert (await client.answer()).status == 200
 
 
 async def test_whole_stream_is_good(start_proxy: StartProxy) -> None:
