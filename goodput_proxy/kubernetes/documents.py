@@ -18,13 +18,17 @@ import yaml
 from .tree import Refusal, as_mapping, as_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from .tree import Path
 
 _BORDER = re.compile(r"(---|\.\.\.)(?=[\s]|$)")
 # Before a `---`, these belong to the document that it begins.
 _PREAMBLE = re.compile(r"\s*(#|%|$)")
+
+
+class NotYamlError(Refusal):
+    """A document is not YAML, or more than that."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -55,14 +59,14 @@ class Document:
         return f"{self.source}, document {self.number} (line {self.line})"
 
     def may_hold(self, kinds: re.Pattern[str]) -> bool:
-        """Return whether a kind's name occurs at all; if not, there is nothing to parse."""
+        """Return whether one of the kinds occurs; if not, there is nothing to parse."""
         return kinds.search(self.text) is not None
 
     def load(self) -> Any:
         """Return the document as plain data, which is not to be changed.
 
         Raises:
-            Refusal: when it is not YAML.
+            NotYamlError: when it is none.
         """
         if self._loaded[0] != self.text:
             self._loaded = (self.text, self._parse())
@@ -72,12 +76,17 @@ class Document:
         try:
             return yaml.load(self.text, _Loader)  # noqa: S506 -- a safe loader, see above
         except (yaml.YAMLError, RecursionError) as exc:
-            raise Refusal(f"is not YAML: {self._reason(exc)}") from None
+            raise NotYamlError(f"is not YAML: {self._reason(exc)}") from None
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
             return f"{error.problem} (line {self.line + error.problem_mark.line})"
         return " ".join(str(error).split())
+
+
+def kinds_pattern(kinds: Iterable[str]) -> re.Pattern[str]:
+    """Return what finds objects of these kinds in text, at whatever depth."""
+    return re.compile(rf"""(?m)(?:^|[\s{{,])["']?kind["']?\s*:\s*["']?(?:{"|".join(kinds)})\b""")
 
 
 def split(source: str, text: str) -> list[Document]:

@@ -10,12 +10,11 @@ So adding twice changes nothing, and adding with another version or other option
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from . import pods, policies, routes
-from .documents import objects, split
+from .documents import kinds_pattern, objects, split
 from .plan import Plan, plan
 from .pods import KSERVE, misplaced_wish, sidecar_port, workload_of
 from .policies import policy_of
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from .selection import Selection
     from .tree import Change, Path
 
-_KINDS = re.compile(f"{pods.KINDS.pattern}|{routes.KINDS.pattern}|{policies.KIND}")
+_KINDS = kinds_pattern(sorted(pods.KINDS | routes.KINDS | policies.KINDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +103,16 @@ class _Place:
 
     @property
     def data(self) -> dict[str, Any]:
+        """What it says now."""
         found: dict[str, Any] = look_up(self.document.load(), self.path)
         return found
 
     def spelling(self, path: Path) -> str:
+        """Return how a scalar of it is written."""
         return source_of(self.document, (*self.path, *path))
 
     def edit(self, changes: Iterable[Change]) -> None:
+        """Change its text."""
         splice(self.document, [replace(c, path=(*self.path, *c.path)) for c in changes])
 
 

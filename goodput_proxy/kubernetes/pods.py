@@ -8,7 +8,6 @@ in one.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,7 @@ _TEMPLATES: dict[tuple[str, str], Path] = {
     LEADER_WORKER_SET: ("spec", "leaderWorkerTemplate", "leaderTemplate"),
     KSERVE: ("spec", "predictor"),
 }
-KINDS = re.compile(r"\b(" + "|".join(kind for _, kind in _TEMPLATES) + r")\b")
+KINDS = {kind for _, kind in _TEMPLATES}
 
 _WORKERS: Path = ("spec", "leaderWorkerTemplate", "workerTemplate")
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .pods import Workload
 
 KIND = "NetworkPolicy"
+KINDS = {KIND}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ never the port's name: a Service finds the name of an init container's port only
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from .pods import Workload
     from .tree import Change, Path
 
-KINDS = re.compile(r"\b(Service|InferencePool)\b")
+KINDS = {"Service", "InferencePool"}
 _ANNOTATIONS: Path = ("metadata", "annotations")
 _POOL_GROUPS = {"inference.networking.k8s.io", "inference.networking.x-k8s.io"}
 
@@ -169,12 +168,14 @@ def _dump(record: dict[str, Any]) -> str:
 
 
 def _read(route: Route) -> dict[str, Any]:
+    """Return the record, its targets as they were spelled."""
     try:
         record = as_mapping(json.loads(route.annotations[names.ROUTES_RECORD]))
-    except (TypeError, ValueError):
-        record = {}
-    texts = [*as_mapping(record.get("targets")).values(), record.get("annotations")]
-    if "targets" not in record or not all(isinstance(text, str | None) for text in texts):
+        spelled = [text for text in as_mapping(record.get("targets")).values() if text is not None]
+        sound = all(isinstance(yaml.safe_load(text), str | int) for text in spelled)
+    except (TypeError, ValueError, AttributeError, yaml.YAMLError):
+        sound = False
+    if not sound or not record.get("targets"):
         raise Refusal(
             f"annotation {names.ROUTES_RECORD}: is not what was written there; set the ports and"
             " remove the annotation by hand"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from .documents import NotYamlError
 from .tree import Append, Drop, Put, Refusal, Replace, apply
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def splice(document: Document, changes: Sequence[Change]) -> None:
         for change in changes:
             document.text = _edit(document.text, change)
         done = document.load() == wanted
-    except yaml.YAMLError:
+    except (yaml.YAMLError, NotYamlError):
         done = False
     if not done:
         raise Refusal(
