@@ -38,6 +38,7 @@ class Certificate:
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self._files = (certificate, key)
+        self.renewals = 0
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._signature = self._sign()
@@ -56,6 +57,7 @@ class Certificate:
             _log.warning("certificate_unusable", reason=str(exc), file=str(self._files[0]))
             return False
         self._signature = signature
+        self.renewals += 1
         _log.info("certificate_renewed", file=str(self._files[0]))
         return True
 

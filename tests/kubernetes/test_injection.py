@@ -11,7 +11,7 @@ import yaml
 from goodput_proxy.kubernetes.injection import inject, uninject
 from goodput_proxy.kubernetes.options import SidecarOptions
 from goodput_proxy.kubernetes.selection import Selection
-from tests.kubernetes.samples import ALL, RECORD, P, run, service, sidecar, workload
+from tests.kubernetes.samples import ALL, RECORD, SERVER, P, run, service, sidecar, workload
 
 # -- who
 
