@@ -30,7 +30,8 @@ def run_inject(settings: InjectSettings) -> int:
         if settings.remove:
             outcome = uninject(sources, selection)
         else:
-            outcome = inject(sources, selection, settings.options())
+            options = settings.options()
+            outcome = inject(sources, selection, options, services=settings.services)
     except Rejected as exc:
         raise ConfigError(exc.problems) from None
     sys.stdout.buffer.write(_join(outcome.texts).encode())

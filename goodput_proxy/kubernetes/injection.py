@@ -58,7 +58,11 @@ class Rejected(Exception):  # noqa: N818 -- nothing went wrong: the answer is no
 
 
 def inject(
-    sources: Sequence[tuple[str, str]], selection: Selection, options: SidecarOptions
+    sources: Sequence[tuple[str, str]],
+    selection: Selection,
+    options: SidecarOptions,
+    *,
+    services: bool = True,
 ) -> Outcome:
     """Return the manifests with the sidecar in every workload that is meant.
 
@@ -66,6 +70,7 @@ def inject(
         sources: the manifests, each with the name that problems call it by.
         selection: which workloads are meant beside those that ask.
         options: choices for all; the annotations of a pod template refine them.
+        services: lead Services to the sidecars, too; False leads them past these.
 
     Raises:
         Rejected: when an object would not work; then nothing is to be written.
@@ -73,7 +78,7 @@ def inject(
     run = _Run(sources)
     meant = run.choose(selection.means)
     run.take_out(meant)
-    run.put_in(meant, options)
+    run.put_in(meant, options, services=services)
     return run.outcome("nothing injected: no pod template asks for it, and no flag selects one")
 
 
@@ -172,7 +177,7 @@ class _Run:
         self._check()
         return changed
 
-    def put_in(self, meant: Sequence[_Place], options: SidecarOptions) -> None:
+    def put_in(self, meant: Sequence[_Place], options: SidecarOptions, *, services: bool) -> None:
         """Give each workload its sidecar, and lead to it what leads to the server."""
         all_routes = list(self._routes())
         planned: list[tuple[_Place, Plan]] = []
@@ -194,9 +199,12 @@ class _Run:
                 led = [made for _, made in planned if route.selects(made.workload)]
                 if changes := move(route, led, place.spelling):
                     _check_others(route, led[0], others)
-                    moves.append((place, changes))
                     reached |= {str(made.workload) for made in led}
-                    self._note_move(route, led[0])
+                    if services:
+                        moves.append((place, changes))
+                        self._note_move(route, led[0])
+                    else:
+                        self.notes.append(f"{route}: left alone; it leads past the sidecar")
         self._check()
         for place, made in planned:
             with self._refusing(place.document, made.workload):

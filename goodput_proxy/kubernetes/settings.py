@@ -42,6 +42,11 @@ class InjectSettings(SidecarSettings):
     )
     kind: str | None = Field(None, description="inject workloads of this kind")
     name: str | None = Field(None, description="inject workloads of this name")
+    services: CliImplicitFlag[bool] = Field(
+        default=True,
+        description="lead Services to the sidecar, too; --no-services is the first of two steps"
+        " where pods without it are still running",
+    )
     remove: CliImplicitFlag[bool] = Field(
         default=False, description="take out what was injected, of all or of those selected"
     )

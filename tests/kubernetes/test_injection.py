@@ -270,3 +270,15 @@ def test_several_files_are_one_input() -> None:
     texts = inject(sources, Selection(), SidecarOptions()).texts
 
     assert yaml.safe_load(texts[1])["spec"]["ports"][0]["targetPort"] == 9000
+
+
+def test_services_may_follow_in_a_second_step() -> None:
+    """While pods without a sidecar are running, Services lead past it; the pods are the same."""
+    text = yaml.safe_dump_all([workload(), service()], sort_keys=False)
+    outcome = inject([("in", text)], Selection(), SidecarOptions(), services=False)
+    (first,), (both,) = outcome.texts, inject([("in", text)], Selection(), SidecarOptions()).texts
+
+    assert list(yaml.safe_load_all(first)) == [next(yaml.safe_load_all(both)), service()]
+    assert outcome.notes[0] == "Service/llm: left alone; it leads past the sidecar"
+    # The way back: first the Services, then the pods.
+    assert inject([("in", both)], Selection(), SidecarOptions(), services=False).texts == [first]
