@@ -159,7 +159,7 @@ def check_kind(workload: Workload) -> None:
         if mode not in {"Standard", "RawDeployment"}:
             raise Refusal(
                 "may run under Knative, where one container alone may have ports; set the"
-                f" annotation {KSERVE[0]}/deploymentMode: Standard (RawDeployment before 0.16)"
+                f" annotation {KSERVE[0]}/deploymentMode: Standard (older versions: RawDeployment)"
             )
         if "workerSpec" in workload.spec:
             raise Refusal("is a multi-node predictor (workerSpec), where a sidecar has no place")

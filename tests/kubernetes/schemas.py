@@ -24,7 +24,9 @@ def validate(data: dict[str, Any], version: str) -> bool:
         if workload is None:
             return False
         metadata = {"name": "x", "annotations": workload.annotations, "labels": workload.pod_labels}
-        spec = {key: workload.spec[key] for key in _POD_FIELDS & workload.spec.keys()}
+        spec = {"containers": []} | {
+            key: workload.spec[key] for key in _POD_FIELDS & workload.spec.keys()
+        }
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
         kubernetes_validate.validate(pod, version, strict=True)
     return True
