@@ -65,6 +65,11 @@ def plan(
     server = find_server(workload, options, targets)
     sidecar = _decide(workload, options, server)
     _check_fit(workload, options, sidecar)
+    if server.port in {sidecar.port, sidecar.admin_port}:
+        raise Refusal(
+            f"has its server on port {server.port}, where the sidecar would listen; choose other"
+            " ports with --listen-port and --admin-port, or the annotations of these names"
+        )
     annotations = _scrape_annotations(workload, options)
     addition = Addition(workload, sidecar, annotations, spelling)
     return Plan(workload, server, sidecar, addition.changes)

@@ -102,6 +102,11 @@ class Workload:
         return names.RECORD in self.annotations
 
     @property
+    def owned(self) -> bool:
+        """Whether another object makes this one, and would make it again as it was."""
+        return bool(look_up(self.data, ("metadata", "ownerReferences")))
+
+    @property
     def asks(self) -> bool | None:
         """What the annotation says: yes, no, or nothing.
 

@@ -46,8 +46,11 @@ class Selection:
     def means(self, workload: Workload) -> bool:
         """Return whether a workload gets the sidecar; its annotation is stronger than flags.
 
+        What another object owns gets it from there, if at all: a ReplicaSet from its Deployment.
+
         Raises:
             Refusal: when the annotation says neither yes nor no.
         """
         asks = workload.asks
-        return self.takes(workload) if asks is None else asks
+        wished = self.takes(workload) if asks is None else asks
+        return wished and not workload.owned

@@ -44,6 +44,15 @@ def test_who_is_meant(
     assert outcome.notes[0].startswith("Deployment/llm: sidecar" if expected else "nothing")
 
 
+def test_what_another_object_owns_is_left_alone() -> None:
+    """An export of a cluster holds what a Deployment has made, annotations and all."""
+    owned = workload("ReplicaSet")
+    owned["metadata"]["ownerReferences"] = [{"kind": "Deployment", "name": "llm"}]
+    out, _ = run(owned, selection=ALL)
+
+    assert out == [owned]
+
+
 def test_kinds_of_other_groups_are_left_alone() -> None:
     """A kind is known by its group, too: Knative's Service is none of ours."""
     data = workload(group="example.dev/v1")

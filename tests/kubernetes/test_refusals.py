@@ -75,6 +75,7 @@ REFUSALS: list[tuple[list[dict[str, Any]], dict[str, Any], str]] = [
         "has a port named goodput in container other",
     ),
     ([workload()], {"listen_port": 9001}, "listen-port and admin-port both at 9001"),
+    ([workload()], {"port": "9001"}, "has its server on port 9001, where the sidecar would"),
     ([workload(hostNetwork=True)], {}, "is on the host's network"),
     ([workload(hostNetwork=True)], {"listen_port": 31000}, "is on the host's network"),
     ([workload("Job", group="batch/v1")], {"mode": "classic"}, "comes to an end by itself"),
