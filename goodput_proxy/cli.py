@@ -40,6 +40,8 @@ commands:
   serve   the sidecar (default when none is given)
   check   validate the settings and print the policy that they make
   demo    a simulated server, the proxy and a load that overwhelms it
+  inject  Kubernetes manifests in, the same with the sidecar out
+  webhook the same for every pod that asks for it, while it is created
 
 `{PROGRAM} COMMAND --help` lists a command's settings.
 `{PROGRAM} --version` prints the version."""
@@ -115,10 +117,31 @@ def demo(arguments: Sequence[str]) -> int:
     return _run(run_demo(settings.options()))
 
 
+def inject(arguments: Sequence[str]) -> int:
+    """Add the sidecar to Kubernetes manifests; exit 2 when one would not work with it."""
+    from .kubernetes.command import run_inject  # noqa: PLC0415 -- the sidecar does not need it
+    from .kubernetes.settings import InjectSettings  # noqa: PLC0415
+
+    return run_inject(InjectSettings.load(arguments, f"{PROGRAM} inject"))
+
+
+def webhook(arguments: Sequence[str]) -> int:
+    """Answer the API server's admission reviews until a signal ends it."""
+    from .kubernetes.settings import WebhookSettings  # noqa: PLC0415
+    from .kubernetes.webhook import run_webhook  # noqa: PLC0415
+
+    settings = WebhookSettings.load(arguments, f"{PROGRAM} webhook")
+    configure_logging(settings.log)
+    _run(run_webhook(settings))
+    return 0
+
+
 _COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "serve": serve,
     "check": check,
     "demo": demo,
+    "inject": inject,
+    "webhook": webhook,
 }
 
 

@@ -62,7 +62,9 @@ def test_help_names_the_commands(arguments: list[str], capsys: pytest.CaptureFix
     assert main(arguments) == 0
     out, err = capsys.readouterr()
     assert out.startswith("usage: goodput-proxy [COMMAND]")
-    assert all(f"\n  {command} " in out for command in ("serve", "check", "demo"))
+    assert all(
+        f"\n  {command} " in out for command in ("serve", "check", "demo", "inject", "webhook")
+    )
     assert err == ""
 
 

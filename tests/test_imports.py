@@ -67,6 +67,14 @@ ORDER = [
 ]
 # The demonstration uses the proxy from outside, as its users do; only `cli` starts it.
 DEMO_USES = {"address", "app", "duration", "settings"}
+# Manifests are written without a proxy at hand: nothing of the data path is known there.
+KUBERNETES_USES = {"address", "duration", "settings", "settings.sources"}
+KUBERNETES_ORDER = [
+    *("names", "tree", "documents", "splice", "container", "options", "pods", "server", "record"),
+    *("addition", "removal", "plan", "routes", "policies", "selection", "injection", "settings"),
+    *("command", "review", "certificates", "webhook"),
+]
+ASIDE = ("demo", "kubernetes")
 PURE = (
     ["faults"]
     + [name for name in ORDER if name.startswith("stream")]
@@ -137,12 +145,12 @@ def own_imports(name: str) -> list[tuple[str, bool]]:
     ]
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if not n.startswith("demo")])
+@pytest.mark.parametrize("name", [n for n in MODULES if not n.startswith(ASIDE)])
 def test_imports_go_one_way(name: str) -> None:
     """A module imports what stands left of it in the order, and nothing else."""
     assert name in ORDER, f"{name} has no place in the order of imports"
     for target, typing in own_imports(name):
-        if target.startswith("demo"):
+        if target.startswith(ASIDE):
             assert name == "cli", f"{name} imports {target}"
         elif target in FOR_TYPES_ONLY and typing:
             continue
@@ -157,6 +165,18 @@ def test_the_demo_stands_outside(name: str) -> None:
         assert target.startswith("demo") or target in DEMO_USES, f"{name} imports {target}"
 
 
+@pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kubernetes.")])
+def test_kubernetes_stands_outside(name: str) -> None:
+    """What writes manifests knows settings, not the data path, and its imports go one way, too."""
+    place = KUBERNETES_ORDER.index(name.removeprefix("kubernetes."))
+    for target, typing in own_imports(name):
+        module = target.removeprefix("kubernetes.")
+        if module in {target, "kubernetes"}:
+            assert target in KUBERNETES_USES | {"kubernetes", ""}, f"{name} imports {target}"
+        elif not typing:
+            assert KUBERNETES_ORDER.index(module) < place, f"{name} imports {target}"
+
+
 @pytest.mark.parametrize("name", PURE)
 def test_the_core_is_pure(name: str) -> None:
     """Framing, dialects, timeline and verdict know no loop, clock, socket or Prometheus."""
@@ -167,7 +187,7 @@ def test_the_core_is_pure(name: str) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_settings_are_handed_in(name: str) -> None:
     """Only the composition root and the commands read settings at run time."""
-    if name in MAY_READ_SETTINGS or name.startswith("demo"):
+    if name in MAY_READ_SETTINGS or name.startswith(ASIDE):
         return
     assert ("settings", False) not in own_imports(name), f"{name} imports settings"
 
