@@ -69,7 +69,7 @@ TILES = Row(
             f"sum(rate(goodput_output_tokens_total{{@slo,{GOOD}}}[$__rate_interval]))",
         ),
         stat(
-            "Error budget left",
+            "Budget left",
             "Of the last 30 days, each request weighing the same; the class with the least."
             f"{RULES} Metric: `namespace_job_slo:goodput_error_budget_left:ratio_rate30d`.",
             "percentunit",

@@ -161,7 +161,7 @@ CONNECTIONS = Row(
             overrides=LIMITS,
         ),
         timeseries(
-            "Upstream errors",
+            "Upstream errors by reason",
             "How the server broke exchanges, by reason. Metric: `goodput_upstream_errors_total`.",
             "cps",
             Query(
