@@ -337,7 +337,7 @@ def strings(value: Any, key: str = "") -> Iterator[tuple[str, str, Any]]:
 
 def example_queries() -> list[Any]:
     """Return every query of every example, its placeholders replaced as its tool would."""
-    found = []
+    found: list[Any] = []
     for path in sorted((ROOT / "examples").glob("*.yaml")):
         for document in yaml.safe_load_all(path.read_text()):
             for key, text, holder in strings(document):

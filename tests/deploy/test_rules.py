@@ -25,7 +25,7 @@ FAST, SLOW, TICKET = "1h", "6h", "3d"
 
 
 def requests(
-    job: str, *, good: str = "0x300", slow: str = "0x300", objective: float = 0.9
+    job: str, good: str = "0x300", slow: str = "0x300", *, objective: float = 0.9
 ) -> dict[str, str]:
     """Return the series of a proxy that judges requests, in promtool's notation."""
     target = f'job="{job}",instance="{job}:9001",slo="default"'
@@ -40,10 +40,10 @@ def requests(
     }
 
 
-def steady(bad_share: float, minutes: int = 300) -> dict[str, str]:
-    """Return the samples of traffic of which always the same share is bad."""
+def steady(bad_share: float, minutes: int = 300) -> tuple[str, str]:
+    """Return the good and the slow of traffic of which always the same share is bad."""
     bad = round(bad_share * PER_MINUTE)
-    return {"good": f"0+{PER_MINUTE - bad}x{minutes}", "slow": f"0+{bad}x{minutes}"}
+    return f"0+{PER_MINUTE - bad}x{minutes}", f"0+{bad}x{minutes}"
 
 
 def firing(at: str, by: str, alert: str, *expected: str) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def test_a_budget_that_burns_faster_alerts_louder(tmp_path: Path) -> None:
     expected = []
     for (objective, share), windows in BURNS.items():
         job = f"{objective}/{share}"
-        series |= requests(job, **steady(share), objective=objective)
+        series |= requests(job, *steady(share), objective=objective)
         expected += [f'job="{job}",window="{window}"' for window in windows]
     burn = firing("80m", "job, window", "GoodputErrorBudgetBurn", *expected)
 
@@ -151,7 +151,7 @@ def test_nothing_but_bad_requests_pages_from_the_start(tmp_path: Path) -> None:
     series: dict[str, str] = {}
     pages = []
     for objective in OBJECTIVES:
-        series |= requests(f"{objective}", **steady(1.0, 60), objective=objective)
+        series |= requests(f"{objective}", *steady(1.0, 60), objective=objective)
         pages.append(f'job="{objective}",severity="critical"')
     expected = [
         firing("12m", "job, severity", alert, *pages)
@@ -214,7 +214,7 @@ def test_goodput_away_from_throughput(tmp_path: Path) -> None:
     share = {"fine": 0.5, "gone": 0.6}  # of 0.9 half is 0.45
     series: dict[str, str] = {}
     for job, bad in share.items():
-        series |= requests(job, **steady(bad, 30))
+        series |= requests(job, *steady(bad, 30))
     target = 'job="failing",instance="i",slo="default"'
     series |= requests("failing", good="0+20x30")
     series[f'goodput_requests_total{{{target},model="m",verdict="error"}}'] = "0+1000x30"
@@ -347,7 +347,7 @@ def test_every_alert_is_tested() -> None:
 
 def test_the_budget_warns_before_it_is_spent(tmp_path: Path) -> None:
     """With a tenth of the budget left there is a warning, with a fifth there is none."""
-    series = requests("low", **steady(0.092)) | requests("enough", **steady(0.08))
+    series = requests("low", *steady(0.092)) | requests("enough", *steady(0.08))
     low = firing("80m", "job", "GoodputErrorBudgetLow", 'job="low"')
 
     run_rules(tmp_path, series, expected=[low])
@@ -390,7 +390,7 @@ def test_annotations_tell_values_and_places(tmp_path: Path) -> None:
     """A description names class, job, namespace where there is one, and the value."""
     series = {
         line.replace('job="j"', 'job="j",namespace="ml"'): values
-        for line, values in requests("j", **steady(1.0, 30)).items()
+        for line, values in requests("j", *steady(1.0, 30)).items()
     }
     series |= of_job("j", lag(0.03))
     late = "The event loop of i of job j is late by 49.75ms at the 99th percentile."
