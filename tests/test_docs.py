@@ -88,6 +88,13 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_yaml_of_the_documents_is_yaml(page: Path) -> None:
+    """What a reader is to paste into a file can be read."""
+    for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL):
+        assert isinstance(yaml.safe_load(block), dict)
+
+
 def test_the_two_commands_stand_at_the_top() -> None:
     """A reader finds how to run and how to test before anything else."""
     top = "\n".join((ROOT / "README.md").read_text().splitlines()[:20])
