@@ -105,6 +105,10 @@ type: $(DEV) ## mypy --strict
 docs: $(DEV) ## write the generated parts of docs/ anew
 	$(BIN)/python tools/docs.py
 
+.PHONY: dashboards
+dashboards: $(DEV) ## write grafana/*.json anew
+	$(BIN)/python tools/dashboards
+
 .PHONY: test-fast
 test-fast: $(DEV) ## pytest up to the first failure, without coverage (ARGS=...)
 	$(BIN)/pytest --exitfirst --quiet $(ARGS)

@@ -190,7 +190,8 @@ class RequestSeries:
         """Create what a policy is sure to count, at zero."""
         self._models.update(policy.pinned_models)
         for slo in policy.classes:
-            for model in policy.pinned_models or (UNKNOWN_MODEL,):
+            # A request that nobody took, as its server is down, has a class and no model.
+            for model in (*policy.pinned_models, UNKNOWN_MODEL):
                 for api in (Api.CHAT, Api.COMPLETIONS):
                     self._find_load(self._find(api, model, slo.name), slo.name, in_flight=1)
 

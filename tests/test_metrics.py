@@ -261,7 +261,7 @@ def test_known_classes_and_models_exist_at_zero_from_the_start() -> None:
     """`rate` misses the first increment of a series that is born at 1: none is."""
     gold = SloClass("gold", Limits(), 0.99)
     samples = read(make_metrics(gold, DEFAULT, pinned=("a", "b")))
-    for model, slo in product("ab", ("gold", "default")):
+    for model, slo in product(("a", "b", "unknown"), ("gold", "default")):
         for key in expected_children(model, slo):
             assert samples[key] == 0
     samples = read(make_metrics())
@@ -316,7 +316,7 @@ def test_pinned_models_are_kept() -> None:
     for name in ("a", "b", "c", "q", "p", "a"):
         observe(metrics, ok(), name)
     models = label_values(metrics, "goodput_requests_total", "model")
-    assert models == {"p", "q", "a", "other"}
+    assert models == {"unknown", "p", "q", "a", "other"}
     assert total(metrics, "goodput_requests_total", model="q") == 1
     assert total(metrics, "goodput_requests_total", model="a") == 2
 
@@ -326,7 +326,8 @@ def test_more_pinned_models_than_places() -> None:
     metrics = make_metrics(pinned=("p", "q", "r"), max_models=1)
     for name in ("p", "q", "r", "a"):
         observe(metrics, ok(), name)
-    assert label_values(metrics, "goodput_requests_total", "model") == {"p", "q", "r", "other"}
+    models = label_values(metrics, "goodput_requests_total", "model")
+    assert models == {"unknown", "p", "q", "r", "other"}
 
 
 @pytest.mark.parametrize("outcome", [Outcome.HTTP_4XX, Outcome.HTTP_429, Outcome.CONNECT])

@@ -1,0 +1,374 @@
+"""Rules, panels and examples on real data: a proxy under load, scraped by a real Prometheus.
+
+The simulated server of the demonstration answers; two kinds of users ask. Requests of class
+`interactive` always meet their limits, those of `strict` never can. Then the server goes away, and
+some more fail; as nobody took their bodies, their model is not known and they are of class
+`default`. So what every ratio must be is known beforehand, whatever the machine's speed. The whole
+run is one fixture; the tests look at what it left in Prometheus.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+import yaml
+
+from goodput_proxy.demo.engine import Profile
+from goodput_proxy.demo.load import Load, Workload
+from goodput_proxy.demo.server import SimulatedServer
+from tests.deploy.grafana import FILES, fill_in, load, queries, query_of
+from tests.deploy.prometheus import Prometheus, scraping
+from tests.deploy.promtool import ROOT, alerts, promtool, recorded
+from tests.integration.process import serving
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from goodput_proxy.demo.records import ClientRecord
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+GOOD_MODEL, SLOW_MODEL = "demo-model", "strict"
+# Both models are pinned by name, so that their counters are there, at zero, from the first scrape.
+CONFIG = f"""
+slo: {{objective: 0.95}}
+slo_classes:
+  - name: interactive
+    match: {{model: {GOOD_MODEL}}}
+    ttft: 60s
+    itl: 10s
+    stall: 60s
+    e2e: 120s
+    objective: 0.9
+  - name: strict
+    match: {{model: {SLOW_MODEL}}}
+    ttft: 1us
+    objective: 0.95
+"""
+FAILURES = 3
+FAST = Profile(step_base_ns=5_000_000, step_per_sequence_ns=500_000)
+# As a Pod of Kubernetes is found, and as one without; both are the same proxy.
+IN_CLUSTER = {"job": "vllm", "namespace": "inference", "pod": "vllm-0"}
+ON_ITS_OWN = {"job": "bare"}
+ENOUGH = 12  # requests of each kind: below ten in an hour alerts are silent
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What the load has left behind."""
+
+    prometheus: Prometheus
+    good: list[ClientRecord]
+    slow: list[ClientRecord]
+
+    @property
+    def judged(self) -> int:
+        """Requests of the goodput ratio."""
+        return len(self.good) + len(self.slow) + FAILURES
+
+    @property
+    def bad(self) -> int:
+        """Those of them that were not good."""
+        return len(self.slow) + FAILURES
+
+    async def settled(self) -> bool:
+        """Return whether the recorded rates are of all requests, for both targets."""
+        rates = "sum by (job) (namespace_job_slo:goodput_requests_{}:rate5m)"
+        shares = await self.prometheus.ask(f"{rates.format('bad')} / {rates.format('judged')}")
+        expected = pytest.approx(self.bad / self.judged)
+        return list(shares.values()) == [expected, expected]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ran(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ran]:
+    """Run everything once, and wait until the rules have seen all of it."""
+    directory = tmp_path_factory.mktemp("live")
+    config = directory / "goodput.yaml"
+    config.write_text(CONFIG)
+    async with AsyncExitStack() as stack:
+        server = SimulatedServer(FAST)
+        upstream = await server.start()
+        stack.push_async_callback(server.stop)
+        proxy = await stack.enter_async_context(serving(upstream, f"--config={config}"))
+        prometheus = await stack.enter_async_context(
+            scraping(directory, proxy.admin_port, IN_CLUSTER, ON_ITS_OWN)
+        )
+        zero = "count(count by (job) (goodput_requests_total)) == 2"
+        await prometheus.until(lambda: prometheus.ask(zero), "counters at zero, of both targets")
+
+        url = f"http://127.0.0.1:{proxy.port}"
+        good = await _load(url, GOOD_MODEL, users=4)
+        slow = await _load(url, SLOW_MODEL, users=2)
+        await _others(url)
+        await server.stop()
+        await _fail(url)
+
+        ran = Ran(prometheus, good, slow)
+        await prometheus.until(ran.settled, "the share of bad requests in the recorded rates")
+        yield ran
+
+
+async def _load(url: str, model: str, users: int) -> list[ClientRecord]:
+    workload = Workload(model, prompt_tokens=(20, 60), output_tokens=(6, 10))
+    async with Load(url, workload) as load:
+        load.resize(users)
+        await eventually(lambda: len(load.records) >= ENOUGH, f"{ENOUGH} answers")
+        await load.drain()
+    assert all(record.ok for record in load.records)
+    return load.records
+
+
+async def _others(url: str) -> None:
+    """Send what is outside the ratio: no inference, a client's mistake, a client that leaves."""
+    async with aiohttp.ClientSession(url) as client:
+        async with client.get("/v1/models") as answer:
+            assert answer.status == 200
+        async with client.post("/v1/unheard-of", json={}) as answer:
+            assert answer.status == 404
+        refused: dict[str, Any] = {"model": GOOD_MODEL, "messages": [], "stream": True}
+        async with client.post("/v1/chat/completions", json=refused) as answer:
+            assert answer.status == 400
+        long = {
+            **refused,
+            "messages": [{"role": "user", "content": "hello"}],
+            "max_tokens": 10_000,
+        }
+        async with client.post("/v1/chat/completions", json=long) as answer:
+            await answer.content.readany()
+            answer.close()
+
+
+async def _fail(url: str) -> None:
+    body = {"model": GOOD_MODEL, "messages": [{"role": "user", "content": "hello"}]}
+    async with aiohttp.ClientSession(url) as client:
+        for _ in range(FAILURES):
+            async with client.post("/v1/chat/completions", json=body) as answer:
+                assert answer.status in {502, 503}
+
+
+# -- everything returns data
+
+
+async def test_every_recording_rule_returns_data(ran: Ran) -> None:
+    """Each is evaluated without an error, for targets with a namespace and without one."""
+    for rule in await ran.prometheus.rules():
+        assert rule["health"] == "ok", rule
+    for name in recorded():
+        found = await ran.prometheus.ask(name)
+        jobs = {dict(labels)["job"]: dict(labels).get("namespace") for labels in found}
+        assert jobs == {"vllm": "inference", "bare": None}, name
+
+
+# Queries that may have nothing to show, with the reason.
+SILENT: dict[tuple[str, str, str], str] = {}
+
+
+async def test_every_query_of_every_panel_returns_data(ran: Ran) -> None:
+    """With everything chosen, as a dashboard opens, no panel is empty."""
+    empty = [
+        asked[:3]
+        for asked in queries()
+        if asked[:3] not in SILENT and not await ran.prometheus.ask(fill_in(asked.expr))
+    ]
+
+    assert empty == []
+
+
+async def test_every_variable_has_values(ran: Ran) -> None:
+    """Each list is filled from labels of real series; `All` is more than the list."""
+    found: dict[str, set[str]] = {}
+    for path in FILES:
+        for variable in load(path)["templating"]["list"]:
+            if variable["type"] != "query":
+                continue
+            parts = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"])
+            assert parts
+            series = await ran.prometheus.ask(fill_in(parts[1]))
+            values = {dict(labels).get(parts[2], "") for labels in series}
+            found.setdefault(variable["name"], set()).update(values)
+
+    assert len(found.pop("instance")) == 1
+    assert found == {
+        "namespace": {"inference", ""},  # the one without a namespace is seen as well
+        "job": {"vllm", "bare"},
+        "model": {GOOD_MODEL, SLOW_MODEL, "unknown"},
+        "slo": {"interactive", "strict", "default"},
+    }
+
+
+# -- and the right data
+
+
+async def test_goodput_ratio(ran: Ran) -> None:
+    """The tile and the lines of the classes are what was sent, counted by hand."""
+    good, judged = len(ran.good), ran.judged
+    tile = fill_in(query_of("overview", "Goodput ratio"), job="vllm")
+    lines = fill_in(query_of("overview", "Goodput ratio by class"), job="vllm")
+
+    assert await ran.prometheus.value(tile) == pytest.approx(good / judged)
+    by_class = await ran.prometheus.ask(lines)
+    assert by_class == {
+        frozenset({("slo", "interactive")}): 1,
+        frozenset({("slo", "strict")}): 0,
+        frozenset({("slo", "default")}): 0,
+    }
+
+
+async def test_burn_and_budget(ran: Ran) -> None:
+    """Where every request is bad the budget burns 1 / (1 - objective) times as fast as it may."""
+    strict = '{job="vllm",slo="strict"}'
+    share = f"namespace_job_slo:goodput_requests_bad_per_judged:ratio_rate1h{strict}"
+    burn = fill_in(query_of("overview", "Burn rate, 1 h"), job="vllm", slo="strict")
+    left = f"namespace_job_slo:goodput_error_budget_left:ratio_rate30d{strict}"
+    month = f"namespace_job_slo:goodput_requests_bad_per_judged:ratio_rate30d{strict}"
+
+    assert await ran.prometheus.value(share) == pytest.approx(1)
+    assert await ran.prometheus.value(burn) == pytest.approx(1 / 0.05)
+    # A scrape between two rules leaves a trace in a sum that has seen a dozen evaluations.
+    assert await ran.prometheus.value(month) == pytest.approx(1, rel=0.3)
+    assert await ran.prometheus.value(f"{left} + {month} / 0.05") == pytest.approx(1)
+
+
+async def test_goodput_in_tokens(ran: Ran) -> None:
+    """Good tokens against all tokens is what the clients have counted themselves."""
+    good = sum(record.output_tokens for record in ran.good)
+    slow = sum(record.output_tokens for record in ran.slow)
+    panel = "Goodput against throughput"
+    all_tokens, good_tokens = (
+        fill_in(query_of("overview", panel, ref), job="vllm") for ref in "CD"
+    )
+    share = await ran.prometheus.value(f"({good_tokens}) / ({all_tokens})")
+
+    assert share == pytest.approx(good / (good + slow))
+
+
+async def test_frontier(ran: Ran) -> None:
+    """Of other limits: none would have met 1 us, all who were answered met the widest."""
+    query = fill_in(query_of("overview", "Goodput ratio of other limits"), job="vllm")
+    cells = {
+        (float(dict(labels)["ttft_le"]), float(dict(labels)["itl_le"])): value
+        for labels, value in (await ran.prometheus.ask(query)).items()
+    }
+
+    assert cells[0.000001, 10.0] == 0
+    assert cells[60.0, 10.0] == pytest.approx((len(ran.good) + len(ran.slow)) / ran.judged)
+
+
+async def test_knee(ran: Ran) -> None:
+    """Two users are never more than two in flight; the bands hold every judged request."""
+    panel = "Goodput ratio by requests in flight"
+    bands, counts, numbers = [
+        {
+            int(dict(labels)["in_flight"]): value
+            for labels, value in (
+                await ran.prometheus.ask(
+                    fill_in(query_of("overview", panel, ref), job="vllm", slo=slo)
+                )
+            ).items()
+        }
+        for ref, slo in (("A", "strict"), ("B", "strict"), ("C", ".*"))
+    ]
+
+    assert set(bands.values()) == {0}
+    assert set(counts) <= {1, 2}
+    assert numbers == {band: band for band in numbers}
+
+
+async def test_models_table(ran: Ran) -> None:
+    """Each model has a line: one always good, one never; and what failed before it was read."""
+    ratios = await ran.prometheus.ask(fill_in(query_of("overview", "By model", "C"), job="vllm"))
+
+    assert ratios == {
+        frozenset({("model", GOOD_MODEL)}): 1,
+        frozenset({("model", SLOW_MODEL)}): 0,
+        frozenset({("model", "unknown")}): 0,
+    }
+
+
+# -- alerts
+
+
+async def test_alerts_see_what_happened(ran: Ran) -> None:
+    """The class that is never good has all alerts of the budget; one that is always good has none.
+
+    They are pending: to fire they need minutes. Three failures are too few for any alert. Whether
+    this machine has CPU to spare is not asked here.
+    """
+    active = {
+        (alert["labels"]["alertname"], alert["labels"].get("slo"))
+        for rule in await ran.prometheus.rules()
+        for alert in rule.get("alerts", ())
+        if alert["labels"].get("job") == "vllm"
+    }
+
+    assert active - {("GoodputProxySaturated", None)} == {
+        ("GoodputErrorBudgetBurn", "strict"),
+        ("GoodputErrorBudgetLow", "strict"),
+        ("GoodputCollapsed", "strict"),
+    }
+
+
+# -- examples and pages
+
+QUERY_KEYS = {"query", "error_query", "total_query", "metric", "metricsQuery", "seriesQuery"}
+ADAPTER = {
+    "<<.Series>>": "{series}",
+    "<<.LabelMatchers>>": 'namespace="inference"',
+    "<<.GroupBy>>": "namespace, pod",
+}
+
+
+def strings(value: Any, key: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Yield each string inside a value with its key and the object that holds it."""
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        if isinstance(inner, str):
+            yield name, inner, value
+        yield from strings(inner, name)
+    for inner in value if isinstance(value, list) else ():
+        yield from strings(inner, key)
+
+
+def example_queries() -> list[Any]:
+    """Return every query of every example, its placeholders replaced as its tool would."""
+    found: list[Any] = []
+    for path in sorted((ROOT / "examples").glob("*.yaml")):
+        for document in yaml.safe_load_all(path.read_text()):
+            for key, text, holder in strings(document):
+                if key not in QUERY_KEYS:
+                    continue
+                query = text.replace("{{.window}}", "5m")
+                for placeholder, value in ADAPTER.items():
+                    series = holder.get("seriesQuery", "").partition("{")[0]
+                    query = query.replace(placeholder, value.format(series=series))
+                found.append(pytest.param(query, id=f"{path.stem}-{key}-{len(found)}"))
+    return found
+
+
+@pytest.mark.parametrize("query", example_queries())
+async def test_queries_of_examples_return_data(ran: Ran, query: str) -> None:
+    """What Sloth, Pyrra, OpenSLO, KEDA and prometheus-adapter would ask has an answer."""
+    assert await ran.prometheus.ask(query)
+
+
+async def test_queries_of_pages_are_understood(ran: Ran) -> None:
+    """Prometheus takes every query that a page tells a reader to run; some hope for no answer."""
+    asked = 0
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        for block in re.findall(r"```promql\n(.*?)```", page.read_text(), re.DOTALL):
+            for query in block.split("\n\n"):
+                await ran.prometheus.ask(query)
+                asked += 1
+
+    assert asked > 2 * len({rule["alert"] for rule in alerts()})
+
+
+async def test_the_example_of_a_prometheus_is_one() -> None:
+    """Promtool accepts it, rules and all."""
+    assert "SUCCESS" in promtool("check", "config", ROOT / "examples" / "prometheus.yaml")
