@@ -15,9 +15,13 @@ import uvloop
 
 from . import __version__
 from .app import App
+from .certificates import TlsError
 from .check import render_policy
 from .log import configure_logging
+from .metrics import Metrics
 from .settings import ConfigError, LogSettings, Settings
+from .slo import build_policy
+from .tls import load_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -70,8 +74,12 @@ def check(arguments: Sequence[str]) -> int:
     """Print the effective policy; exit 1 when the settings are unusable."""
     try:
         settings = Settings.load(arguments, f"{PROGRAM} check")
+        load_credentials(settings, Metrics(build_policy(settings), settings.limits.models))
     except ConfigError as exc:
         _complain(exc.problems)
+        return 1
+    except TlsError as exc:
+        _complain([str(exc)])
         return 1
     print(render_policy(settings))
     return 0

@@ -20,6 +20,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from .heads import error_body, find_header, own_answer
 from .proxy import Request
+from .tls import bound_buffers
 from .upgrades import UpgradeFinder, may_switch
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ class ClientConnection(RequestHandler):
         self._relay: Relay | None = None
         self._body: StreamReader | None = None  # of the newest request
         self._finder = UpgradeFinder()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a new connection."""
+        super().connection_made(transport)
+        bound_buffers(cast("asyncio.Transport", transport))
 
     def take_head_time_ns(self) -> int:
         """Return when the head of the request at hand had been read."""

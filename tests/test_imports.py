@@ -38,7 +38,7 @@ ORDER = [
         "stream.session",
     ),
     *("record", "timeline", "slo", "outline", "body", "classify", "trace", "judged", "edges"),
-    *(f"settings.{name}" for name in ("group", "promises", "operation", "sources")),
+    *(f"settings.{name}" for name in ("group", "promises", "operation", "sources", "tls")),
     "settings",
     *(
         "buckets",
@@ -46,6 +46,9 @@ ORDER = [
         "series",
         "thresholds",
         "metrics",
+        "watch",
+        "certificates",
+        "tls",
         "guard",
         "tap",
         "tapqueue",
@@ -58,7 +61,7 @@ ORDER = [
         "listener",
         "admin",
     ),
-    *("log", "watch", "reload", "requestlog", "app", "check", "cli", "__main__"),
+    *("log", "reload", "requestlog", "app", "check", "cli", "__main__"),
 ]
 # The demonstration uses the proxy from outside, as its users do; only `cli` starts it.
 DEMO_USES = {"address", "app", "duration", "settings"}
