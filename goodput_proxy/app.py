@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import gc
 import signal
-import ssl
 import sys
 from time import monotonic_ns
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ import structlog
 from aiohttp import web
 
 from .admin import Admin
+from .certificates import TlsError
 from .descriptors import affordable_connections, raise_limit
 from .listener import Listener
 from .log import configure_logging
@@ -35,12 +35,14 @@ from .proxy import Proxy
 from .reload import Reloader
 from .requestlog import RequestLog
 from .settings import ConfigError
+from .tls import TlsSite, keep_fresh, load_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .address import Listen
     from .settings import Settings
+    from .tls import Credentials
 
 _log = structlog.get_logger()
 
@@ -78,9 +80,14 @@ class App:
         """Open both listeners.
 
         Raises:
-            ConfigError: when an address cannot be listened on; nothing is left open then.
+            ConfigError: when an address cannot be listened on, or a certificate is unusable;
+                nothing is left open then.
         """
         settings, timeouts = self._settings, self._settings.timeouts
+        try:
+            credentials = load_credentials(settings, self.metrics)
+        except TlsError as error:
+            raise ConfigError([str(error)]) from None
         self._pool = UpstreamPool(
             settings.upstream,
             self.metrics.upstream_error,
@@ -89,7 +96,8 @@ class App:
             keepalive_s=timeouts.upstream_keepalive.seconds,
             max_age_s=timeouts.upstream_age.seconds,
             max_head_bytes=settings.limits.head_bytes,
-            tls=ssl.create_default_context() if settings.upstream.tls else None,
+            tls=credentials.upstream.context if credentials.upstream else None,
+            server_name=settings.upstream_tls.server_name,
         )
         self._proxy = Proxy(
             self._pool,
@@ -99,26 +107,30 @@ class App:
             tunnel_idle_s=timeouts.tunnel.seconds,
         )
         self.apply(settings)
+        wanted, affordable = settings.limits.connections, affordable_connections()
         self._listener = Listener(
             self._proxy,
             settings.limits,
             timeouts,
             self.metrics.client_fault,
-            max_connections=self._bound_connections(),
+            max_connections=min(wanted, affordable),
         )
         self._traffic = web.ServerRunner(self._listener, shutdown_timeout=1.0)
         self._admin_runner = web.AppRunner(
             self._admin.application(), access_log=None, shutdown_timeout=1.0
         )
         try:
-            self.admin_url = await _listen(
-                self._admin_runner, settings.admin_listen, "admin_listen"
+            self.admin_url = await self._listen(
+                self._admin_runner, settings.admin_listen, "admin_listen", credentials.admin_listen
             )
-            self.proxy_url = await _listen(self._traffic, settings.listen, "listen")
+            self.proxy_url = await self._listen(
+                self._traffic, settings.listen, "listen", credentials.listen
+            )
         except ConfigError:
             await self._close()
             raise
         self._background.append(asyncio.create_task(self._measure_lag()))
+        self._background.append(asyncio.create_task(keep_fresh(credentials)))
         if self._reloader is not None:
             self._background.append(asyncio.create_task(self._reloader.run()))
         _log.info(
@@ -127,6 +139,13 @@ class App:
             admin_url=self.admin_url,
             upstream=str(settings.upstream),
         )
+        if affordable < wanted:
+            _log.warning(
+                "file descriptors allow fewer connections",
+                limit="RLIMIT_NOFILE",
+                wanted=wanted,
+                allowed=affordable,
+            )
 
     def apply(self, settings: Settings) -> None:
         """Bring into force what may change while traffic flows.
@@ -194,19 +213,6 @@ class App:
             return 128 + int(exc.args[0])
         return 0
 
-    def _bound_connections(self) -> int:
-        """Return how many clients' connections there may be."""
-        wanted = self._settings.limits.connections
-        affordable = affordable_connections()
-        if affordable < wanted:
-            _log.warning(
-                "file descriptors allow fewer connections",
-                limit="RLIMIT_NOFILE",
-                wanted=wanted,
-                allowed=affordable,
-            )
-        return min(wanted, affordable)
-
     async def _find_obstacle(self) -> str:
         """Return why no traffic should be sent here, empty when nothing is in the way."""
         if self._proxy is None or self._pool is None or self._proxy.draining:
@@ -238,18 +244,25 @@ class App:
             await self._admin_runner.cleanup()
         self._admin.close()
 
-
-async def _listen(runner: web.BaseRunner, address: Listen, field: str) -> str:
-    """Open a listener and return its URL."""
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, address.host, address.port).start()
-    except OSError as exc:
-        # asyncio puts the address, which is named already, in front of the reason.
-        reason = (exc.strerror or str(exc)).rpartition(": ")[2].lower()
-        raise ConfigError([f"{field}: cannot listen on {address}: {reason}"]) from None
-    except UnicodeError:
-        reason = "not a host name"
-        raise ConfigError([f"{field}: cannot listen on {address}: {reason}"]) from None
-    host, port = runner.addresses[0][:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    async def _listen(
+        self, runner: web.BaseRunner, address: Listen, field: str, tls: Credentials | None
+    ) -> str:
+        """Open a listener and return its URL."""
+        await runner.setup()
+        if tls is None:
+            site = web.TCPSite(runner, address.host, address.port)
+        else:
+            handshake_s = self._settings.timeouts.tls_handshake.seconds
+            site = TlsSite(runner, address.host, address.port, tls.context, handshake_s)
+        try:
+            await site.start()
+        except OSError as exc:
+            # asyncio puts the address, which is named already, in front of the reason.
+            reason = (exc.strerror or str(exc)).rpartition(": ")[2].lower()
+            raise ConfigError([f"{field}: cannot listen on {address}: {reason}"]) from None
+        except UnicodeError:
+            reason = "not a host name"
+            raise ConfigError([f"{field}: cannot listen on {address}: {reason}"]) from None
+        host, port = runner.addresses[0][:2]
+        scheme = "http" if tls is None else "https"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -17,12 +17,15 @@ import uvloop
 
 from . import __version__
 from .app import App
+from .certificates import TlsError
 from .check import CheckSettings, render_policy
 from .doubts import find_doubts
 from .explain import explain, parse_sample
 from .log import configure_logging
+from .metrics import Metrics
 from .policy import build_policy
 from .settings import ConfigError, LogSettings, Settings
+from .tls import load_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -86,6 +89,11 @@ def check(arguments: Sequence[str]) -> int:
         _complain(exc.problems)
         return 1
     policy = build_policy(settings)
+    try:
+        load_credentials(settings, Metrics(policy, settings.limits.models))
+    except TlsError as exc:
+        _complain([str(exc)])
+        return 1
     print(render_policy(settings))
     for sample in samples:
         print("", *explain(sample, policy), sep="\n")

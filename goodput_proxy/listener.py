@@ -26,6 +26,7 @@ from .heads import error_body, find_header, own_answer
 from .patience import PatientConnection, Sweep
 from .proxy import Request
 from .surplus import Doorman
+from .tls import bound_buffers
 from .upgrades import UpgradeFinder, may_switch
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class ClientConnection(PatientConnection):
         """Take the transport."""
         self._coming.discard(self)
         super().connection_made(transport)
+        bound_buffers(cast("asyncio.Transport", transport))
 
     def take_head_time_ns(self) -> int:
         """Return when the head of the request at hand had been read."""

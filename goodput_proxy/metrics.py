@@ -120,6 +120,17 @@ class Metrics:
             registry=self.registry,
         )
         self.reloaded(successful=True)
+        self._tls_reloads = self._counter(
+            "goodput_tls_reloads",
+            "Changed TLS files that were read again; after `failed` the old ones stay in force.",
+            ("use", "result"),
+        )
+        self._tls_ends = Gauge(
+            "goodput_tls_certificate_expiry_timestamp_seconds",
+            "When the certificate in force ends, by the group of settings that names it.",
+            ("use",),
+            registry=self.registry,
+        )
         build = Info("goodput_build", "Versions in use.", registry=self.registry)
         build.info(
             {
@@ -193,6 +204,16 @@ class Metrics:
     def loop_lag(self, value_ns: int) -> None:
         """Count how late the event loop was."""
         self._loop_lag.observe(value_ns)
+
+    def tls_certificate_ends(self, use: str, ends_s: int) -> None:
+        """Show when a certificate that is in force now ends."""
+        for result in ("ok", "failed"):
+            self._tls_reloads.labels(use, result)
+        self._tls_ends.labels(use).set(ends_s)
+
+    def tls_reload(self, use: str, *, succeeded: bool) -> None:
+        """Count files that had changed and were read again."""
+        self._tls_reloads.labels(use, "ok" if succeeded else "failed").inc()
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """Return the exposition and its content type; meant to be called in a thread."""

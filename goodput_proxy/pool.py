@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from .faults import UpstreamFault
 from .record import End
+from .tls import bound_buffers
 from .upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class UpstreamPool:
         max_age_s: seconds since it was dialled for which a connection is used again.
         max_head_bytes: bound of a response head.
         tls: context for `https://`.
+        server_name: that its certificate must bear, if not the host.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class UpstreamPool:
         max_age_s: float,
         max_head_bytes: int,
         tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
     ) -> None:
         self._upstream = upstream
         self._count_failure = count_failure
@@ -66,6 +69,7 @@ class UpstreamPool:
         self._max_age_s = max_age_s
         self._max_head_bytes = max_head_bytes
         self._tls = tls
+        self._server_name = server_name if tls is not None else None
         self._idle: list[UpstreamConnection] = []
         self._sweep: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -132,9 +136,14 @@ class UpstreamPool:
         if upstream.path:
             _, protocol = await loop.create_unix_connection(self._make, upstream.path)
         else:
-            _, protocol = await loop.create_connection(
-                self._make, upstream.host, upstream.port, ssl=self._tls
+            transport, protocol = await loop.create_connection(
+                self._make,
+                upstream.host,
+                upstream.port,
+                ssl=self._tls,
+                server_hostname=self._server_name,
             )
+            bound_buffers(transport)
         return cast("UpstreamConnection", protocol)
 
     def _make(self) -> asyncio.Protocol:

@@ -11,7 +11,7 @@ It has ended when both sides have sent all, when a side is gone, when neither ha
 was the first to end its own half: the other may take its time. What is still to be written then is
 written, for `idle_s` at most.
 
-TLS knows no half-close (asyncio has none): towards an upstream with TLS, the first end is both.
+TLS knows no half-close (asyncio has none): with TLS on a side, the first end is both.
 """
 
 from __future__ import annotations

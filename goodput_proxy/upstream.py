@@ -231,6 +231,8 @@ class UpstreamConnection:
 
     def eof_received(self) -> None:
         """Let the transport close itself: a server that has said all of it is of no more use."""
+        # TLS that ends without its farewell does not come by here (RFC 9112, 9.8).
+        self._complete = self._head_done and not self._framed
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the exchange: cleanly if closing was its framing."""
@@ -239,7 +241,7 @@ class UpstreamConnection:
         sink = self._sink
         if sink is None:
             return
-        if exc is None and self._head_done and not self._framed:
+        if exc is None and self._complete:
             self._finish(sink)
         else:
             self._fail(sink, End.CUT, UpstreamFault.CLOSED if exc is None else UpstreamFault.RESET)

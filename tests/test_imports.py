@@ -39,7 +39,7 @@ ORDER = [
     ),
     *("record", "timeline", "slo", "presets", "overrides", "policy", "outline", "body", "classify"),
     *("trace", "judged", "edges"),
-    *(f"settings.{name}" for name in ("group", "promises", "operation", "sources")),
+    *(f"settings.{name}" for name in ("group", "promises", "operation", "sources", "tls")),
     "settings",
     *(
         "buckets",
@@ -47,6 +47,9 @@ ORDER = [
         "series",
         "thresholds",
         "metrics",
+        "watch",
+        "certificates",
+        "tls",
         "guard",
         "tap",
         "tapqueue",
@@ -62,7 +65,7 @@ ORDER = [
         "listener",
         "admin",
     ),
-    *("log", "descriptors", "watch", "reload", "requestlog", "app"),
+    *("log", "descriptors", "reload", "requestlog", "app"),
     *("explain", "doubts", "check", "cli", "__main__"),
 ]
 # The demonstration uses the proxy from outside, as its users do; only `cli` starts it.

@@ -330,6 +330,7 @@ class Played:
             upstream.data_received(read)
             self.batches += bench.clock.run()
         if close:
+            upstream.eof_received()
             upstream.connection_lost(None)
         tap.finish(bench.relay.end, monotonic_ns())
         upstream.abort()

@@ -80,6 +80,17 @@ FIELDS = [
     ("timeouts.download", "10m", "1s", "2s", "3s"),
     ("timeouts.upstream_keepalive", "4s", "1s", "2s", "3s"),
     ("timeouts.upstream_age", "1m", "1s", "2s", "3s"),
+    ("timeouts.tls_handshake", "10s", "1s", "2s", "3s"),
+    *(
+        (f"{group}.{name}", "None", "/a", "/b", "/c")
+        for group, names in {
+            "listen_tls": ("cert", "key", "client_ca"),
+            "admin_listen_tls": ("cert", "key", "client_ca"),
+            "upstream_tls": ("ca", "cert", "key", "server_name"),
+        }.items()
+        for name in names
+    ),
+    ("upstream_tls.verify", "True", "False", "True", "False"),
     ("drain.delay", "0s", "1s", "2s", "3s"),
     ("drain.timeout", "30s", "0s", "2s", "3s"),
     ("log.level", "info", "debug", "warning", "error"),

@@ -53,6 +53,8 @@ class Bench:
 
     def lose(self, exc: Exception | None = None) -> list[tuple[Any, ...]]:
         """Lose the connection; return what the sink was told."""
+        if exc is None:
+            self.connection.eof_received()
         self.connection.connection_lost(exc)
         return self.sink.calls
 
@@ -285,6 +287,15 @@ async def test_close_delimited() -> None:
     assert (bench.sink.body, calls[-1]) == (b"ab", ("end", []))
     assert not bench.connection.usable
     assert bench.failures == []
+
+
+async def test_close_delimited_without_a_farewell() -> None:
+    """A connection that is gone without an end, as TLS can be, has cut the body off."""
+    bench = Bench()
+    bench.read(b"HTTP/1.1 200 OK\r\n\r\na")
+    bench.connection.connection_lost(None)
+
+    assert bench.sink.calls[-1] == ("failure", "cut")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 A value comes from its flag, else its `GOODPUT_...` environment variable, else the YAML file
 that `--config` names, else the default here. The field descriptions are the help text and the
-reference documentation. Nothing outside this package reads the environment or a file.
+reference documentation. Nothing outside this package reads the environment or a file; only the
+certificates that are named here are read by `tls`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from goodput_proxy.address import Listen, ListenAddress, Upstream, UpstreamAddre
 from .operation import DrainSettings, LimitSettings, LogSettings, TimeoutSettings
 from .promises import MatchSettings, SloClassSettings, SloHeaderSettings, SloSettings
 from .sources import ConfigError, YamlFile, describe_error, describe_source
+from .tls import ServerTlsSettings, UpstreamTlsSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +84,9 @@ class Settings(CommandSettings):
     limits: LimitSettings = LimitSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     drain: DrainSettings = DrainSettings()
+    listen_tls: ServerTlsSettings = ServerTlsSettings()
+    admin_listen_tls: ServerTlsSettings = ServerTlsSettings()
+    upstream_tls: UpstreamTlsSettings = UpstreamTlsSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("slo_classes")
@@ -115,8 +120,10 @@ __all__ = [
     "LimitSettings",
     "LogSettings",
     "MatchSettings",
+    "ServerTlsSettings",
     "Settings",
     "SloClassSettings",
     "SloHeaderSettings",
     "TimeoutSettings",
+    "UpstreamTlsSettings",
 ]

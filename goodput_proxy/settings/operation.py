@@ -65,6 +65,9 @@ class TimeoutSettings(Group):
         Duration.parse("1h"),
         description="for the next byte of either side after an upgrade, as to a WebSocket",
     )
+    tls_handshake: PositiveDuration = Field(
+        Duration.parse("10s"), description="for a client's TLS handshake"
+    )
     keepalive: PositiveDuration = Field(
         Duration.parse("75s"), description="for a client's next request, the first included"
     )

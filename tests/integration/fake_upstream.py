@@ -278,7 +278,7 @@ class Peer(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._end(Ending.FIN)
-        return True  # this end closes when the test says so
+        return self.transport.can_write_eof()  # this end closes when the test says so; TLS cannot
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -382,8 +382,10 @@ class _Accepted(Peer):
         self._ready(self)
 
 
-async def connect(port: int, *, receive_buffer: int | None = None) -> Peer:
-    """Open a connection to a port of the loopback interface."""
+async def connect(
+    port: int, *, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None
+) -> Peer:
+    """Open a connection to a port of the loopback interface, with TLS to `localhost` there."""
     loop = asyncio.get_running_loop()
     sock = socket.socket()
     sock.setblocking(False)  # noqa: FBT003 -- the socket's own interface
@@ -394,5 +396,6 @@ async def connect(port: int, *, receive_buffer: int | None = None) -> Peer:
     except OSError:
         sock.close()
         raise
-    _, peer = await loop.create_connection(Peer, sock=sock)
+    name = None if tls is None else "localhost"
+    _, peer = await loop.create_connection(Peer, sock=sock, ssl=tls, server_hostname=name)
     return peer

@@ -13,6 +13,8 @@ from tests.integration.fake_upstream import FakeUpstream, Peer, connect
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
+    import ssl
+
     from goodput_proxy.proxy import Proxy
     from tests.integration.fake_upstream import Answer
 
@@ -76,6 +78,7 @@ class RunningProxy:
     app: App
     upstream: FakeUpstream
     clients: list[Peer] = field(default_factory=list)
+    client_tls: ssl.SSLContext | None = None
 
     @classmethod
     async def start(cls, fake: FakeUpstream, /, **settings: Any) -> RunningProxy:
@@ -115,7 +118,7 @@ class RunningProxy:
 
     async def connect(self, *, receive_buffer: int | None = None) -> Peer:
         """Open a client's connection."""
-        client = await connect(self.port, receive_buffer=receive_buffer)
+        client = await connect(self.port, receive_buffer=receive_buffer, tls=self.client_tls)
         self.clients.append(client)
         return client
 
