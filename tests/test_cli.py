@@ -243,7 +243,7 @@ class Serving:
     """A `serve` process that listens; its log is read line by line."""
 
     def __init__(self, *arguments: str) -> None:
-        anywhere = ("--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0")
+        anywhere = ("--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--limits.connections=99")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "goodput_proxy", "serve", *anywhere, *arguments],
             stderr=subprocess.PIPE,
