@@ -110,7 +110,7 @@ def test_no_change_is_no_parse() -> None:
     assert edit("a: b: c") == "a: b: c"
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_any_layout(data: st.DataObject) -> None:
     """However a manifest is laid out: in twice is in once, and out is what it was."""
