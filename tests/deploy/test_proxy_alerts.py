@@ -13,6 +13,8 @@ from tests.deploy.series import Samples, counts, firing, gauges, lag, of_job
 if TYPE_CHECKING:
     from pathlib import Path
 
+DAY_S = 86_400
+
 # By alert: series with which it fires, series with which it does not.
 CASES: dict[str, tuple[list[Samples], list[Samples]]] = {
     "GoodputProxyDown": (
@@ -54,6 +56,10 @@ CASES: dict[str, tuple[list[Samples], list[Samples]]] = {
             gauges(goodput_config_last_reload_successful="1x50 0x2 1x10"),
         ],
     ),
+    "GoodputCertificateExpires": (  # promtool's clock begins at 0
+        [gauges(goodput_tls_certificate_expiry_timestamp_seconds=f"{6 * DAY_S}x300")],
+        [gauges(goodput_tls_certificate_expiry_timestamp_seconds=f"{9 * DAY_S}x300")],
+    ),
     "GoodputUpstreamErrors": (
         [
             counts(
@@ -83,7 +89,7 @@ def test_alerts_of_the_proxy(tmp_path: Path, alert: str) -> None:
             series |= of_job(job, case)
             jobs += [f'job="{job}"'] * (kind == "fires")
 
-    run_rules(tmp_path, series, expected=[firing("55m", "job", alert, *jobs)])
+    run_rules(tmp_path, series, expected=[firing("65m", "job", alert, *jobs)])
 
 
 def test_every_alert_is_tested() -> None:
