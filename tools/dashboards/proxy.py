@@ -172,11 +172,16 @@ CONNECTIONS = Row(
             stacked=True,
         ),
         timeseries(
-            "Requests by instance",
-            "Inference requests that ended, however they did. Metric: `goodput_requests_total`.",
-            "reqps",
-            Query(rate_by("instance", "goodput_requests_total{@proxy}"), "{{instance}}"),
+            "Connections closed on clients",
+            "By reason: above the limit, or too slow to send or to take."
+            " Metric: `goodput_client_faults_total`.",
+            "cps",
+            Query(
+                rate_by("reason", "goodput_client_faults_total{@proxy}"),
+                "{{reason}}",
+            ),
             width=6,
+            stacked=True,
         ),
     ),
 )
@@ -192,7 +197,7 @@ METER = Row(
                 rate_by("reason", "goodput_tap_errors_total{@proxy}"),
                 "{{reason}}",
             ),
-            width=8,
+            width=6,
             stacked=True,
         ),
         timeseries(
@@ -204,7 +209,7 @@ METER = Row(
                 rate_by("source", "goodput_token_count_source_total{@proxy}"),
                 "{{source}}",
             ),
-            width=8,
+            width=6,
             stacked=True,
         ),
         timeseries(
@@ -216,11 +221,24 @@ METER = Row(
                 rate_by("kind", "goodput_passthrough_requests_total{@proxy}"),
                 "{{kind}}",
             ),
-            width=8,
+            width=6,
+            stacked=True,
+        ),
+        timeseries(
+            "Headers that are ignored",
+            "Limits and classes that requests named and that could not be taken, by reason."
+            " Metric: `goodput_slo_header_errors_total`.",
+            "cps",
+            Query(
+                rate_by("reason", "goodput_slo_header_errors_total{@proxy}"),
+                "{{reason}}",
+            ),
+            width=6,
             stacked=True,
         ),
     ),
 )
+
 
 RESOURCES = Row(
     "Resources",
@@ -253,6 +271,18 @@ RESOURCES = Row(
             ),
             width=6,
         ),
+        timeseries(
+            "Certificates end in",
+            "By the group of settings that names them; empty without TLS."
+            " Metric: `goodput_tls_certificate_expiry_timestamp_seconds`.",
+            "s",
+            Query(
+                "min by (use) (goodput_tls_certificate_expiry_timestamp_seconds{@proxy}) - time()",
+                "{{use}}",
+            ),
+            width=6,
+            noValue="No TLS",
+        ),
         table(
             "Versions",
             "What runs where. Metric: `goodput_build_info`.",
@@ -260,7 +290,7 @@ RESOURCES = Row(
             Query(
                 "count by (namespace, job, version, python, aiohttp) (goodput_build_info{@proxy})"
             ),
-            width=6,
+            width=12,
             transformations=(
                 transform(
                     "organize", excludeByName={"Time": True}, renameByName={"Value": "proxies"}
