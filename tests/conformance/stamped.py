@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 STREAMS = 20
 TOKENS = 100
 BETWEEN_TOKENS_S = 0.02
+# What the p99 stays below on a machine that has nothing else to do.
+QUIET_MS = 6.0
 _STAMP = re.compile(rb'"content":"(\d+)"')
 _LARGE = sized(b"x" * 2**19)
 _WHOLE = b'{"choices":[{"index":0,"message":{"content":"a"},"finish_reason":"stop"}]}'
@@ -96,6 +98,11 @@ class Ages:
     p50: float
     p99: float
     most: float
+
+    @property
+    def allowance(self) -> float:
+        """What a busy machine may add to a limit, if these were measured just before, in ms."""
+        return 0.0 if self.p99 < QUIET_MS else 4 * self.p99
 
     def __str__(self) -> str:
         return f"p50 {self.p50:.2f} ms, p99 {self.p99:.2f} ms, at most {self.most:.2f} ms"

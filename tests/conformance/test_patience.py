@@ -203,6 +203,7 @@ async def test_39_an_attack_costs_other_streams_nothing(
     program = require_program("slowhttptest")
     for _ in range(3):  # on a busy machine once more
         async with generating() as url, serving(url) as proxy:
+            without = await measure(proxy.port)
             attack.append(
                 await asyncio.create_subprocess_exec(
                     program,
@@ -214,7 +215,8 @@ async def test_39_an_attack_costs_other_streams_nothing(
             )
             await asyncio.sleep(1)  # by now it is under way
             ages = await measure(proxy.port)
-        print(f"slowhttptest {mode}: {ages}")  # noqa: T201 -- `pytest -s` shows them
-        if ages.p99 < P99_LIMIT_MS:
+        numbers = f"slowhttptest {mode}: {ages}; without: {without}"
+        print(numbers)  # noqa: T201 -- `pytest -s` shows them
+        if ages.p99 < P99_LIMIT_MS + without.allowance:
             return
-    pytest.fail(f"slowhttptest {mode}: {ages}")
+    pytest.fail(numbers)
