@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -127,6 +128,21 @@ def load_credentials(settings: Settings, metrics: Metrics) -> AllCredentials:
     )
 
 
+def server_context(use: str, settings: ServerTlsSettings) -> ssl.SSLContext:
+    """Return the context of a listener, as its files say it at present.
+
+    Raises:
+        TlsError: when a file is unusable.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    show(context, use, settings.cert, settings.key)
+    if settings.client_ca is not None:
+        believe(context, f"{use}.client_ca", settings.client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 async def keep_fresh(credentials: AllCredentials) -> None:
     """Look at the files now and then, for ever, in a thread: they may be slow and are parsed."""
     while True:
@@ -148,15 +164,7 @@ def _server_credentials(
             )
         return None
 
-    def make() -> ssl.SSLContext:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        show(context, use, settings.cert, settings.key)
-        if settings.client_ca is not None:
-            believe(context, f"{use}.client_ca", settings.client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-        context.set_alpn_protocols(["http/1.1"])
-        return context
-
+    make = partial(server_context, use, settings)
     return Credentials(use, make, files, certificate=settings.cert, metrics=metrics, server=True)
 
 

@@ -71,11 +71,14 @@ ORDER = [
 # The demonstration uses the proxy from outside, as its users do; only `cli` starts it.
 DEMO_USES = {"address", "app", "duration", "settings"}
 # Manifests are written without a proxy at hand: nothing of the data path is known there.
-KUBERNETES_USES = {"address", "duration", "settings", "settings.sources"}
+KUBERNETES_USES = {
+    *("address", "certificates", "duration", "presets", "tls", "watch"),
+    *("settings", "settings.sources", "settings.tls"),
+}
 KUBERNETES_ORDER = [
     *("names", "tree", "documents", "splice", "container", "options", "pods", "server", "record"),
     *("addition", "removal", "plan", "routes", "policies", "selection", "injection", "settings"),
-    *("command", "review", "certificates", "webhook"),
+    *("command", "review", "credentials", "webhook"),
 ]
 ASIDE = ("demo", "kubernetes")
 PURE = (

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from goodput_proxy.address import parse_upstream
 from goodput_proxy.duration import Duration
+from goodput_proxy.presets import check_preset
 from goodput_proxy.settings.sources import describe_error
 
 from . import names
@@ -52,6 +53,9 @@ ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])
 class SloOptions(_Group):
     """The class `default` of the sidecar."""
 
+    preset: Annotated[str, AfterValidator(check_preset)] | None = Field(
+        None, description="published limits by name; limits beside it are stronger"
+    )
     ttft: Limit | None = Field(None, description="limit of TTFT; none switches it off")
     itl: Limit | None = Field(None, description="limit of mean ITL; none switches it off")
     stall: Limit | None = Field(None, description="limit of the longest pause")

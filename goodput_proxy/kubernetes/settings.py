@@ -9,6 +9,7 @@ from pydantic_settings import CliImplicitFlag, CliPositionalArg, SettingsConfigD
 
 from goodput_proxy.address import Listen, ListenAddress
 from goodput_proxy.settings import CommandSettings, LogSettings
+from goodput_proxy.settings.tls import ServerTlsSettings
 
 from .options import SidecarOptions
 from .selection import Selection
@@ -76,6 +77,5 @@ class WebhookSettings(SidecarSettings):
         Listen("0.0.0.0", 9443),  # noqa: S104 -- the API server comes from elsewhere
         description="where the API server connects",
     )
-    tls_cert: Path = Field(description="certificate with its chain, PEM; read again on change")
-    tls_key: Path = Field(description="its private key, PEM")
+    tls: ServerTlsSettings = ServerTlsSettings()
     log: LogSettings = LogSettings()

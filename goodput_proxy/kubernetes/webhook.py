@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
+from goodput_proxy.certificates import TlsError
 from goodput_proxy.settings import ConfigError
+from goodput_proxy.tls import TlsSite
 
-from .certificates import Certificate
+from .credentials import WebhookCredentials
 from .review import NoReviewError, answer
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ PATH = "/mutate"
 MAX_BODY_BYTES = 8 * 1024 * 1024
 # The API server waits for 10 s at most unless it is told otherwise.
 _SHUTDOWN_S = 10.0
+_HANDSHAKE_S = 10.0
 
 
 async def run_webhook(settings: WebhookSettings) -> None:
@@ -65,10 +68,9 @@ class Webhook:
         self._options: SidecarOptions = settings.options()
         self._listen = settings.listen
         try:
-            self.certificate = Certificate(settings.tls_cert, settings.tls_key)
-        except OSError as exc:
-            reason = exc.strerror or str(exc)
-            raise ConfigError([f"tls_cert, tls_key: cannot be used: {reason}"]) from None
+            self.credentials = WebhookCredentials(settings.tls)
+        except TlsError as exc:
+            raise ConfigError([str(exc)]) from None
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_post(PATH, self._mutate)
         app.router.add_get("/healthz", self._healthz)
@@ -84,7 +86,7 @@ class Webhook:
         """
         await self._runner.setup()
         host, port = self._listen.host, self._listen.port
-        site = web.TCPSite(self._runner, host, port, ssl_context=self.certificate.context)
+        site = TlsSite(self._runner, host, port, self.credentials.context, _HANDSHAKE_S)
         try:
             await site.start()
         except OSError as exc:
@@ -92,7 +94,7 @@ class Webhook:
             raise ConfigError(
                 [f"listen: cannot listen on {self._listen}: {exc.strerror or exc}"]
             ) from None
-        self._watch = asyncio.create_task(self.certificate.watch())
+        self._watch = asyncio.create_task(self.credentials.keep_fresh())
         port = self._runner.addresses[0][1]
         self.url = f"https://{host}:{port}"
         _log.info("listening", webhook_url=self.url + PATH, image=self._options.image)

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from goodput_proxy.cli import main
+from tests.certificates import Mount, issue
 from tests.kubernetes.samples import SERVER, service, workload
-from tests.kubernetes.test_webhook import Authority
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,8 +121,8 @@ def test_what_is_not_text(
 
 def test_the_webhook_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     """As a process: it says where it listens, and SIGTERM ends it with 0."""
-    authority = Authority(tmp_path)
-    files = [f"--tls-cert={authority.certificate}", f"--tls-key={authority.key}"]
+    mounted = Mount(tmp_path / "tls", issue()).settings
+    files = [f"--tls.cert={mounted['cert']}", f"--tls.key={mounted['key']}"]
     with subprocess.Popen(
         [sys.executable, "-m", "goodput_proxy", "webhook", "--listen=127.0.0.1:0", *files],
         stderr=subprocess.PIPE,
@@ -139,4 +139,4 @@ def test_the_webhook_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
 def test_the_webhook_needs_a_certificate(capsys: pytest.CaptureFixture[str]) -> None:
     """The API server speaks TLS only."""
     assert main(["webhook"]) == 2
-    assert "tls_cert: is required" in capsys.readouterr().err
+    assert "tls.cert: is required" in capsys.readouterr().err

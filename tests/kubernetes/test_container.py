@@ -16,6 +16,7 @@ from goodput_proxy.kubernetes.container import (
 from goodput_proxy.kubernetes.options import SidecarOptions
 from goodput_proxy.kubernetes.plan import plan
 from goodput_proxy.kubernetes.pods import workload_of
+from goodput_proxy.presets import PRESETS
 from goodput_proxy.settings import Settings
 from tests.kubernetes.samples import workload
 from tests.kubernetes.schemas import VERSIONS, validate
@@ -43,7 +44,8 @@ def test_kubernetes_knows_every_field(sidecar: Sidecar, version: str) -> None:
 @pytest.mark.parametrize("mode", ["native", "classic"])
 def test_the_proxy_understands_its_arguments(mode: str, tmp_path: Path) -> None:
     """Every flag that any option leads to is one of the proxy's, and means what was wished."""
-    limits = {"ttft": "300ms", "itl": "none", "stall": "2s", "e2e": "1m", "objective": 0.99}
+    limits: dict[str, object] = {"preset": next(iter(PRESETS)), "ttft": "300ms", "itl": "none"}
+    limits |= {"stall": "2s", "e2e": "1m", "objective": 0.99}
     options = SidecarOptions.model_validate({"mode": mode, "slo": limits, "config": "slo"})
     found = workload_of(workload())
     assert found is not None

@@ -57,6 +57,7 @@ REFUSALS: list[tuple[list[dict[str, Any]], dict[str, Any], str]] = [
     ([with_annotations(image__x="1s")], {}, "image: input should be a valid string"),
     ([with_annotations(image__x__y="1s")], {"image": "x"}, "image.x.y: unknown setting"),
     ([with_annotations(slo__ttft="500")], {}, "slo.ttft: '500' has no unit"),
+    ([with_annotations(slo__preset="fast")], {}, "annotation goodput-proxy.dev/slo.preset: "),
     ([with_annotations(slo__ttft="0s")], {}, "slo.ttft: must be above zero"),
     ([with_annotations(listen_port="99999")], {}, "listen-port: input should be less"),
     ([with_annotations(upstream="unix:/s")], {}, "a unix socket is not in reach"),
