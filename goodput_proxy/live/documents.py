@@ -184,8 +184,8 @@ class Request(msgspec.Struct, frozen=True):
     input_tokens: Annotated[Count | None, Meta(description="prompt tokens, where they are told")]
     in_flight: Annotated[int, Meta(description="requests when it arrived, itself included")]
     token_times_ms: Annotated[
-        list[Milliseconds],
-        Meta(description="when tokens came: all of a short stream, 64 to 128 of a long one"),
+        list[Count],
+        Meta(description="when tokens came, in whole ms: all of a short stream, 64 to 128 of a long one"),
     ]
 
 

@@ -47,7 +47,7 @@ def _describe(kept: KeptRequest, offset_s: float) -> documents.Request:
         output_tokens=record.output_tokens,
         input_tokens=record.input_tokens,
         in_flight=kept.in_flight,
-        token_times_ms=[round((at_ns - t0_ns) / 10**6, 1) for at_ns in record.token_times_ns],
+        token_times_ms=[(at_ns - t0_ns) // 10**6 for at_ns in record.token_times_ns],
     )
 
 
