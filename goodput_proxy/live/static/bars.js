@@ -3,12 +3,12 @@
 import { find } from "./dom.js";
 import { colour, font } from "./theme.js";
 
-const HEIGHT = 150;
 const LABEL_WIDTH = 52;
 
 export class Bars {
   // `read(index)` is called with the bar that the pointer is on, or null.
-  constructor(id, read) {
+  constructor(id, read, height = 150) {
+    this.height = height;
     this.id = id;
     this.read = read;
     this.chart = null;
@@ -45,7 +45,7 @@ export class Bars {
     this.chart = new uPlot(
       {
         width: element.clientWidth,
-        height: HEIGHT,
+        height: this.height,
         legend: { show: false },
         padding: [18, 6, 0, 6],
         select: { show: false },

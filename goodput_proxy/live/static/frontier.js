@@ -28,7 +28,7 @@ export class Frontier {
     this.cells.forEach((cells, r) =>
       cells.forEach((cell, c) => {
         const ratio = slo.frontier.ratios[r]?.[c];
-        setText(cell, ratio === undefined ? "" : String(Math.floor(ratio * 100 + 1e-9)));
+        setText(cell, ratio === undefined ? "" : format.percent(ratio).replace(" %", ""));
         cell.dataset.heat = ratio === undefined ? 0 : heat(ratio);
         cell.setAttribute("aria-label", this.sentence(r, c));
       }),
@@ -58,7 +58,7 @@ export class Frontier {
       make(
         "table",
         { attributes: { role: "grid", "aria-labelledby": "frontier-title" } },
-        make("thead", {}, make("tr", {}, make("th", { scope: "col", textContent: "TTFT\u2009\\\u2009ITL" }), ...head)),
+        make("thead", {}, make("tr", {}, make("th", { scope: "col", textContent: "TTFT \\ ITL" }), ...head)),
         make("tbody", {}, ...body.reverse()),
       ),
     );

@@ -6,7 +6,7 @@ import * as format from "./format.js";
 
 export class Knee {
   constructor() {
-    this.chart = new Bars("knee-chart", (index) => this.read(index));
+    this.chart = new Bars("knee-chart", (index) => this.read(index), 280);
     this.bands = [];
     this.looked = null;
   }
@@ -16,7 +16,7 @@ export class Knee {
     this.bands = slo.load;
     const label = this.bands.map((band) => describeBand(band)).join("; ");
     this.chart.show({
-      values: this.bands.map((band) => band.ratio),
+      values: this.bands.map((band) => Math.max(band.ratio, 0.008)), // so that zero is seen
       fine: this.bands.map((band) => band.ratio >= slo.objective),
       names: this.bands.map(nameBand),
       top: 1.02,

@@ -8,6 +8,10 @@ import { colour, font } from "./theme.js";
 const MEAN_OF_S = 10;
 const SHOWN_AT_LEAST_S = 60;
 
+// Moments are written as clock times; how close they stand is the library's to choose.
+const TIME = { size: 26, space: 80, values: (_, at) => at.map(format.clock) };
+const points = { show: false };
+
 const sum = (values, from, to) => {
   let total = 0;
   for (let i = from; i < to; i += 1) total += values[i];
@@ -28,7 +32,7 @@ export class Rates {
   }
 
   show(summary, series) {
-    this.data = points(series);
+    this.data = columnsOf(series);
     this.objectives = [...new Set(summary.classes.map((slo) => slo.objective))];
     if (find("story").hidden) return;
     if (this.ratio?.series.length !== 2 + this.objectives.length) this.restyle();
@@ -51,11 +55,11 @@ export class Rates {
         scales: { x: { range: reach }, y: { range: (_, __, max) => [0, Math.max(1, max * 1.12)] } },
         series: [
           {},
-          { stroke: colour("through"), width: 2 },
-          { stroke: colour("good"), width: 2.5, fill: colour("good-wash") },
+          { stroke: colour("through"), width: 2, points },
+          { stroke: colour("good"), width: 2.5, fill: colour("good-wash"), points },
         ],
         bands: [{ series: [1, 2], fill: colour("late-wash") }],
-        axes: [axis({ size: 26 }), axis({ size: 44, label: "req/s" })],
+        axes: [axis(TIME), axis({ size: 44, label: "req/s" })],
       },
       this.columns().rates,
       find("rates-chart"),
@@ -68,11 +72,11 @@ export class Rates {
         scales: { x: { range: reach }, y: { range: [0, 1.04] } },
         series: [
           {},
-          { stroke: colour("good"), width: 2, spanGaps: false },
-          ...this.objectives.map(() => ({ stroke: colour("soft"), width: 1.5, dash: [6, 5] })),
+          { stroke: colour("good"), width: 2, spanGaps: false, points },
+          ...this.objectives.map(() => ({ stroke: colour("soft"), width: 1.5, dash: [6, 5], points })),
         ],
         axes: [
-          axis({ size: 26 }),
+          axis(TIME),
           axis({ size: 44, splits: () => [0, 0.5, 1], values: (_, at) => at.map(format.percent) }),
         ],
       },
@@ -138,7 +142,7 @@ export class Rates {
   }
 }
 
-function points({ good, slow, error, endUnix }) {
+function columnsOf({ good, slow, error, endUnix }) {
   const length = good.length;
   const x = [];
   const throughput = [];

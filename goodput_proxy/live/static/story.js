@@ -22,11 +22,10 @@ export function showStory(summary) {
 
 function tell({ now, window: last, uptime_s: uptime }, below) {
   const goodput = make("b", { className: "goodput", textContent: format.rate(now.goodput_rps) });
-  const late = make("b", { className: "late", textContent: format.rate(now.goodput_rps) });
   const answered = make("b", { textContent: format.rate(now.throughput_rps) });
   let parts;
   if (now.ratio === null) parts = [`No request has ended in the last ${now.seconds} seconds.`];
-  else if (below) parts = [answered, " requests a second are answered, but only ", late, " of them in time."];
+  else if (below) parts = [answered, " requests a second are answered, ", ...butLate(now)];
   else parts = [answered, " requests a second are answered, ", goodput, " of them in time."];
   find("headline").replaceChildren(...parts);
   const since = format.span(Math.min(uptime, last.seconds));
@@ -35,10 +34,15 @@ function tell({ now, window: last, uptime_s: uptime }, below) {
   announce(below ? "goodput is below its objective" : "goodput keeps its objective", now.ratio);
 }
 
+function butLate({ goodput_rps: goodput }) {
+  if (goodput === 0) return [make("b", { className: "late", textContent: "none" }), " of them in time."];
+  return ["but only ", make("b", { className: "late", textContent: format.rate(goodput) }), " of them in time."];
+}
+
 function errors(now, below) {
   if (now.ratio === null) return "";
   if (now.error_rps > 0) return `${format.rate(now.error_rps)} more fail. `;
-  return below ? "None fails: whoever watches errors and throughput sees nothing. " : "None fails. ";
+  return below ? "None fails: a dashboard of errors and throughput stays green. " : "None fails. ";
 }
 
 // Read out only when it changes: a page that speaks every second is no use to a listener.
