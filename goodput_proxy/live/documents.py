@@ -185,7 +185,7 @@ class Request(msgspec.Struct, frozen=True):
     in_flight: Annotated[int, Meta(description="requests when it arrived, itself included")]
     token_times_ms: Annotated[
         list[Count],
-        Meta(description="when tokens came, in whole ms: all of a short stream, 64 to 128 of a long one"),
+        Meta(description="when tokens came: all of a short stream, 64 to 128 of a long one"),
     ]
 
 

@@ -56,11 +56,11 @@ class Window:
     def advance(self, second: int) -> None:
         """Keep what has to be kept before anything of this second is counted."""
         due = (self._marks[-1].second // STEP_S + 1) * STEP_S
-        if second < due:
-            return
-        rows = self._copy()
-        for moment in range(max(due, (second - WINDOW_S) // STEP_S * STEP_S), second + 1, STEP_S):
-            self._marks.append(_Mark(moment, rows))
+        if second >= due:
+            rows = self._copy()
+            begin = max(due, (second - WINDOW_S) // STEP_S * STEP_S)
+            for moment in range(begin, second + 1, STEP_S):
+                self._marks.append(_Mark(moment, rows))
         while self._marks[0].second < second - WINDOW_S:
             self._marks.popleft()
 

@@ -57,7 +57,8 @@ class Browser:
         message = {"id": number, "method": method, "params": parameters}
         await self._socket.send_json(message | ({"sessionId": session} if session else {}))
         async with asyncio.timeout(PATIENCE_S):
-            return await answer
+            result: dict[str, Any] = await answer
+        return result
 
     async def open(self, *, width: int = 1280, height: int = 900, dark: bool = False) -> Page:
         """Open an empty page that sees a screen of this size."""
@@ -159,7 +160,7 @@ class Page:
         """Wait until an expression is true, and return its value."""
         try:
             async with asyncio.timeout(patience_s):
-                while not (value := await self.evaluate(expression)):
+                while not (value := await self.evaluate(expression)):  # noqa: ASYNC110 -- see waiting
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise AssertionError(f"{expression} within {patience_s} s; {self.console}") from None
@@ -184,7 +185,7 @@ class Page:
         size = await self.evaluate("[innerWidth, document.documentElement.scrollHeight]")
         clip = {"x": 0, "y": 0, "width": size[0], "height": height or size[1], "scale": 1}
         picture = await self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(picture["data"]))
+        path.write_bytes(base64.b64decode(picture["data"]))  # noqa: ASYNC240 -- a small file
 
 
 @asynccontextmanager
