@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # A browser opens one connection per page; this bounds what a broken client can hold.
 MAX_LISTENERS = 64
-# Timers of uvloop fire up to a millisecond early.
+# Timers of uvloop fire up to a millisecond early, and the second has to have passed.
 _PAST_THE_SECOND_NS = 20_000_000
 
 
@@ -20,10 +20,12 @@ class Feed:
 
     Args:
         make: returns the message of the second that has just passed.
+        period_ns: the second.
     """
 
-    def __init__(self, make: Callable[[], Awaitable[bytes]]) -> None:
+    def __init__(self, make: Callable[[], Awaitable[bytes]], period_ns: int = 10**9) -> None:
         self._make = make
+        self._period_ns = period_ns
         self._listeners = 0
         self._number = 0
         self._news: asyncio.Future[bytes | None] | None = None  # None: there will be no more
@@ -67,9 +69,12 @@ class Feed:
 
     async def _run(self) -> None:
         """Make messages for as long as somebody listens."""
+        second = monotonic_ns() // self._period_ns
         while self._listeners:
-            passed_ns = (monotonic_ns() - _PAST_THE_SECOND_NS) % 10**9
-            await asyncio.sleep((10**9 - passed_ns) / 10**9)
+            # Counted, and not asked of the clock alone: a timer may fire a moment too early.
+            second = max(second + 1, (monotonic_ns() - _PAST_THE_SECOND_NS) // self._period_ns + 1)
+            due_ns = second * self._period_ns + _PAST_THE_SECOND_NS
+            await asyncio.sleep((due_ns - monotonic_ns()) / 10**9)
             if not self._listeners:
                 break
             message = await self._make()

@@ -149,7 +149,7 @@ def _rates(seconds: float, good: int, slow: int, error: int) -> documents.Rates:
     judged = good + slow + error
     span = max(seconds, 1.0)  # the first second would multiply what little it has
     return documents.Rates(
-        seconds=round(seconds, 3),
+        seconds=round(float(seconds), 3),
         throughput_rps=round((good + slow) / span, 3),
         goodput_rps=round(good / span, 3),
         error_rps=round(error / span, 3),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from goodput_proxy.edges import find_edges
@@ -10,13 +12,16 @@ from goodput_proxy.record import Outcome
 from goodput_proxy.slo import Verdict
 from tests.live.traffic import MS, POLICY, ended, failed, slow
 
+if TYPE_CHECKING:
+    from goodput_proxy.judged import JudgedRequest
+
 LAYOUT = Layout(find_edges(POLICY))
 
 
-def count(*requests: object) -> list[int]:
+def count(*requests: JudgedRequest) -> list[int]:
     row = row_of(LAYOUT.size)
     for judged in requests:
-        LAYOUT.count(row, PLACES[judged.judgement.verdict, judged.judgement.cause], judged)  # type: ignore[attr-defined]
+        LAYOUT.count(row, PLACES[judged.judgement.verdict, judged.judgement.cause], judged)
     return list(row)
 
 
