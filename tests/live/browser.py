@@ -62,14 +62,13 @@ class Browser:
 
     async def open(self, *, width: int = 1280, height: int = 900, dark: bool = False) -> Page:
         """Open an empty page that sees a screen of this size."""
-        context = await self.call("Target.createBrowserContext")
-        target = await self.call(
-            "Target.createTarget", url="about:blank", browserContextId=context["browserContextId"]
-        )
+        target = await self.call("Target.createTarget", url="about:blank")
         session = await self.call(
             "Target.attachToTarget", targetId=target["targetId"], flatten=True
         )
-        page = self._pages[session["sessionId"]] = Page(self, session["sessionId"])
+        page = self._pages[session["sessionId"]] = Page(
+            self, session["sessionId"], target["targetId"]
+        )
         for domain in ("Page", "Runtime", "Network", "Log"):
             await page.call(f"{domain}.enable")
         await page.resize(width, height)
@@ -108,9 +107,10 @@ class Browser:
 class Page:
     """A page, with what it wrote to its console and what it asked of the network."""
 
-    def __init__(self, browser: Browser, session: str) -> None:
+    def __init__(self, browser: Browser, session: str, target: str) -> None:
         self._browser = browser
         self._session = session
+        self._target = target
         self.console: list[str] = []
         self.requests: list[str] = []
 
@@ -128,6 +128,10 @@ class Page:
             self.console.append(f"exception: {told['exceptionDetails']}")
         elif method == "Log.entryAdded":
             self.console.append(f"{told['entry']['level']}: {told['entry']['text']}")
+
+    async def close(self) -> None:
+        """Close the page."""
+        await self._browser.call("Target.closeTarget", targetId=self._target)
 
     async def go(self, url: str) -> None:
         """Open an address."""
@@ -197,10 +201,10 @@ async def chromium(folder: Path) -> AsyncIterator[Browser]:
         *FLAGS,
         f"--user-data-dir={folder}",
         stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        url = await _find_url(process)
+        url = await _find_url(folder, process)
         async with (
             aiohttp.ClientSession() as client,
             client.ws_connect(url, max_msg_size=0) as socket,
@@ -215,11 +219,12 @@ async def chromium(folder: Path) -> AsyncIterator[Browser]:
             await process.wait()
 
 
-async def _find_url(process: asyncio.subprocess.Process) -> str:
-    """Return where the browser listens, which it says among other things."""
-    assert process.stderr is not None
+async def _find_url(folder: Path, process: asyncio.subprocess.Process) -> str:
+    """Return where the browser listens, which it writes into its profile."""
+    told = folder / "DevToolsActivePort"
     async with asyncio.timeout(3 * PATIENCE_S):  # it reads 300 MB from the disk first
-        async for line in process.stderr:
-            if b"DevTools listening on " in line:
-                return line.rpartition(b" ")[2].strip().decode()
-    raise AssertionError("chromium has ended before it listened")
+        while not told.exists() or len(told.read_text().split()) < 2:
+            assert process.returncode is None, "chromium has ended before it listened"
+            await asyncio.sleep(0.02)
+    port, path = told.read_text().split()
+    return f"ws://127.0.0.1:{port}{path}"

@@ -10,6 +10,7 @@ import pytest
 
 from goodput_proxy.live import assets
 
+AXE = Path(__file__).parent / "axe" / "axe.min.js"
 STATIC = Path(assets.__file__).parent / "static"
 OURS = sorted(path for path in STATIC.glob("*") if path.is_file())
 TEXT = {path.name: path.read_text("utf-8") for path in OURS}
@@ -70,3 +71,10 @@ def test_what_is_not_ours_is_unchanged() -> None:
 
     assert noted == {name: digest.hexdigest() for name, digest in found.items()}
     assert (STATIC / "vendor" / "uplot" / "LICENSE").is_file()
+
+
+def test_axe_is_unchanged() -> None:
+    """What judges the page has the hash that stands beside its version."""
+    noted = re.findall(r"`([0-9a-f]{64})`", (AXE.parent / "README.md").read_text("utf-8"))
+
+    assert noted == [hashlib.sha256(AXE.read_bytes()).hexdigest()]

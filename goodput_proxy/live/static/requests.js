@@ -6,6 +6,8 @@ import { mark, meaning } from "./tables.js";
 
 // The list is fetched at most this often, and only while it is seen and nobody reads in it.
 const EVERY_MS = 2000;
+// As many rows as may be in sight; the others are made when somebody turns to the list.
+const ROWS_UNREAD = 25;
 const WIDTH = 1000;
 
 export class RequestTable {
@@ -14,16 +16,19 @@ export class RequestTable {
     this.shown = "latest";
     this.held = false;
     this.touched = false;
+    this.shownStill = false;
     this.seen = false;
     this.fetchedAt = 0;
     this.fetchedCount = -1;
-    const region = find("requests").parentElement;
+    const region = (this.region = find("requests").parentElement);
     new IntersectionObserver(([entry]) => {
       this.seen = entry.isIntersecting;
     }).observe(region);
-    for (const [name, touched] of [["pointerenter", true], ["pointerleave", false], ["focusin", true], ["focusout", false]]) {
-      region.addEventListener(name, () => this.touch(touched));
+    const turns = { pointerenter: true, pointerleave: false, focusin: true, focusout: false };
+    for (const [name, turned] of Object.entries(turns)) {
+      region.addEventListener(name, () => this.read(turned));
     }
+    region.addEventListener("scroll", () => this.read(this.touched));
     for (const which of ["latest", "worst"]) {
       find(`show-${which}`).addEventListener("click", () => this.choose(which));
     }
@@ -34,7 +39,16 @@ export class RequestTable {
     this.limits = Object.fromEntries(summary.classes.map((slo) => [slo.name, slo.limits]));
     const due = performance.now() - this.fetchedAt >= EVERY_MS - 100;
     const news = summary.requests !== this.fetchedCount;
-    if (due && news && this.seen && !this.held && !this.touched) this.fetch(summary.requests);
+    if (due && news && this.seen && !this.still) this.fetch(summary.requests);
+  }
+
+  // Who points at the list, has it in focus or has scrolled it does not want it to move.
+  get reading() {
+    return this.touched || this.region.scrollTop > 0;
+  }
+
+  get still() {
+    return this.held || this.reading;
   }
 
   async fetch(count) {
@@ -59,29 +73,30 @@ export class RequestTable {
   hold(held) {
     this.held = held;
     find("hold").setAttribute("aria-pressed", String(held));
-    this.tell();
+    this.show();
   }
 
-  touch(touched) {
+  read(touched) {
     this.touched = touched;
-    this.tell();
+    if (this.still !== this.shownStill) this.show();
   }
 
   tell() {
     const entries = this.list?.[this.shown] ?? [];
-    const held = this.held ? "held" : this.touched ? "held while you read" : "";
-    setText("requests-state", [`${entries.length} shown`, held].filter(Boolean).join(", "));
+    const held = this.held ? ", held" : this.reading ? ", held while you read" : "";
+    setText("requests-state", `${entries.length} requests${held}`);
   }
 
   show() {
     if (!this.list) return;
+    this.shownStill = this.still;
     const entries = this.list[this.shown];
     const reach = Math.max(1, ...entries.map(lengthOf));
     const scale = `tokens over time, 0 to ${format.duration(reach)}`;
     setText("ticks-head", scale);
     fillRows(
       find("requests").tBodies[0],
-      entries,
+      this.still ? entries : entries.slice(0, ROWS_UNREAD),
       (entry) => `${entry.number}/${reach}`,
       (entry) => this.makeRow(entry, reach),
     );
