@@ -186,7 +186,9 @@ class Page:
 
     async def screenshot(self, path: Path, *, height: int | None = None) -> None:
         """Save a picture of the page from its top, the whole of it unless a height is given."""
-        size = await self.evaluate("[innerWidth, document.documentElement.scrollHeight]")
+        size = await self.evaluate(
+            "[innerWidth, Math.ceil(document.body.getBoundingClientRect().bottom)]"
+        )
         clip = {"x": 0, "y": 0, "width": size[0], "height": height or size[1], "scale": 1}
         picture = await self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(picture["data"]))  # noqa: ASYNC240 -- a small file

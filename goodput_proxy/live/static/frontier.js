@@ -28,8 +28,8 @@ export class Frontier {
     this.cells.forEach((cells, r) =>
       cells.forEach((cell, c) => {
         const ratio = slo.frontier.ratios[r]?.[c];
-        setText(cell, ratio === undefined ? "" : format.percent(ratio).replace(" %", ""));
-        cell.dataset.heat = ratio === undefined ? 0 : heat(ratio);
+        setText(cell, ratio === undefined ? "" : whole(ratio));
+        cell.dataset.heat = ratio === undefined ? 0 : heat(ratio, slo.objective);
         cell.setAttribute("aria-label", this.sentence(r, c));
       }),
     );
@@ -105,8 +105,15 @@ function cellOf(event) {
   return cell ? [Number(cell.dataset.row), Number(cell.dataset.column)] : null;
 }
 
-function heat(ratio) {
-  return Math.min(HEATS, Math.floor(ratio * (HEATS + 0.4)));
+// The last one is of another kind than the shades before it: the objective would have been kept.
+function heat(ratio, objective) {
+  return ratio >= objective ? HEATS : Math.min(HEATS - 1, Math.floor(ratio * HEATS));
+}
+
+// There is room for two digits, and "100" is kept for what is all.
+function whole(ratio) {
+  if (ratio > 0 && ratio < 0.01) return "<1";
+  return String(ratio > 0.99 ? Math.floor(ratio * 100) : Math.round(ratio * 100));
 }
 
 function short(ms) {

@@ -47,6 +47,7 @@ function showSummary(next, series) {
   summary = next;
   setText("where", format.reachable(summary.proxy_url));
   setText("age", `version ${summary.version}, up ${format.span(summary.uptime_s)}`);
+  document.body.classList.toggle("fresh", summary.requests === 0);
   toggle("empty", summary.requests === 0);
   toggle("story", summary.requests > 0);
   if (summary.requests === 0) {

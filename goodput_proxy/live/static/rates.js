@@ -9,7 +9,7 @@ const MEAN_OF_S = 10;
 const SHOWN_AT_LEAST_S = 60;
 
 // Moments are written as clock times; how close they stand is the library's to choose.
-const TIME = { size: 26, space: 80, values: (_, at) => at.map(format.clock) };
+const TIME = { size: 30, gap: 9, space: 80, values: (_, at) => at.map(format.clock) };
 const points = { show: false };
 
 const sum = (values, from, to) => {
@@ -59,7 +59,7 @@ export class Rates {
           { stroke: colour("good"), width: 2.5, fill: colour("good-wash"), points },
         ],
         bands: [{ series: [1, 2], fill: colour("late-wash") }],
-        axes: [axis(TIME), axis({ size: 44, label: "req/s" })],
+        axes: [axis(TIME), axis({ size: 46, label: "req/s" })],
       },
       this.columns().rates,
       find("rates-chart"),

@@ -7,17 +7,23 @@ let announced = "";
 
 export function showStory(summary) {
   const { now } = summary;
-  const objectives = summary.classes.map((slo) => slo.objective);
-  const lowest = Math.min(...objectives);
-  const below = now.ratio !== null && now.ratio < lowest;
+  const objectives = [...new Set(summary.classes.map((slo) => format.objective(slo.objective)))];
+  const below = now.ratio !== null && now.ratio < expected(summary.classes);
   tell(summary, below);
   setText("goodput", format.rate(now.goodput_rps));
   setText("throughput", format.rate(now.throughput_rps));
   setText("ratio", format.percent(now.ratio));
   find("ratio").classList.toggle("below", below);
-  setText("objective", `objective ${[...new Set(objectives.map(format.objective))].join(", ")}`);
+  setText("objective", `${objectives.length > 1 ? "objectives" : "objective"} ${objectives.join(", ")}`);
   setText("errors", format.rate(now.error_rps));
   setText("in-flight", format.count(summary.in_flight));
+}
+
+// What the ratio of all would be if each class just kept its own objective.
+function expected(classes) {
+  const requests = classes.reduce((total, slo) => total + slo.requests, 0);
+  if (!requests) return Math.max(...classes.map((slo) => slo.objective));
+  return classes.reduce((total, slo) => total + slo.objective * slo.requests, 0) / requests;
 }
 
 function tell({ now, window: last, uptime_s: uptime }, below) {
@@ -41,7 +47,7 @@ function butLate({ goodput_rps: goodput }) {
 
 function errors(now, below) {
   if (now.ratio === null) return "";
-  if (now.error_rps > 0) return `${format.rate(now.error_rps)} more fail. `;
+  if (now.error_rps > 0) return `Another ${format.rate(now.error_rps)} fail. `;
   return below ? "None fails: a dashboard of errors and throughput stays green. " : "None fails. ";
 }
 
