@@ -1,19 +1,27 @@
-"""What bucket counts say: quantiles, and the share within a limit; pure."""
+"""What limits and bucket counts say: quantiles, and the share within a limit; pure."""
 
 from __future__ import annotations
 
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
-from .documents import Distribution
+from .documents import Distribution, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from goodput_proxy.slo import Limits as SloLimits
 
 
 def to_ms(value_ns: int) -> float:
     """Return a time in milliseconds, to the microsecond."""
     return round(value_ns / 10**6, 3)
+
+
+def describe_limits(limits: SloLimits) -> Limits:
+    """Return limits as they are told."""
+    values = (limits.ttft_ns, limits.itl_ns, limits.stall_ns, limits.e2e_ns)
+    return Limits(*(None if value is None else to_ms(value) for value in values))
 
 
 def distribution(

@@ -46,7 +46,7 @@ class VerdictCount(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """The limits of a class; null where nothing is promised."""
+    """What was promised; null where nothing was."""
 
     ttft_ms: Annotated[Milliseconds | None, Meta(description="time to first token")]
     itl_ms: Annotated[Milliseconds | None, Meta(description="mean time between tokens")]
@@ -173,6 +173,9 @@ class Request(msgspec.Struct, frozen=True):
     slo: Annotated[str, Meta(description="its class")]
     verdict: Annotated[str, Meta(description="label `verdict`")]
     cause: Annotated[str, Meta(description="label `cause`")]
+    limits: Annotated[
+        Limits, Meta(description="those that it was judged by: its class's, or its own")
+    ]
     missed: Annotated[list[str], Meta(description="every limit that it missed")]
     excess: Annotated[float | None, Meta(description="largest factor by which it exceeded a limit")]
     ttft_ms: Annotated[Milliseconds | None, Meta(description="time to first token")]

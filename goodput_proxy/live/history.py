@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from goodput_proxy.judged import JudgedRequest
-    from goodput_proxy.slo import Policy
+    from goodput_proxy.policy import Policy
 
     from .window import Span
 

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from goodput_proxy.record import RequestRecord
-from goodput_proxy.slo import Judgement, Verdict, measured
+from goodput_proxy.slo import Judgement, Limits, Verdict, measured
 from goodput_proxy.stream import Api
 from goodput_proxy.trace import request_id
 
 if TYPE_CHECKING:
     from goodput_proxy.judged import JudgedRequest
-    from goodput_proxy.slo import Limits
 
 LATEST = 200
 WORST = 50
@@ -41,6 +40,7 @@ class KeptRequest(msgspec.Struct, frozen=True, gc=False):
     api: Api
     model: str
     slo: str
+    limits: Limits
     record: RequestRecord
     judgement: Judgement
     in_flight: int
@@ -69,6 +69,7 @@ class KeptRequests:
             judged.api,
             judged.model,
             judged.slo.name,
+            judged.slo.limits,
             judged.record,
             judgement,
             judged.in_flight,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import documents
-from .distribution import to_ms
+from .distribution import describe_limits, to_ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,7 @@ def _describe(kept: KeptRequest, offset_s: float) -> documents.Request:
         slo=kept.slo,
         verdict=judgement.verdict.value,
         cause=str(judgement.cause),
+        limits=describe_limits(kept.limits),
         missed=[dimension.value for dimension in judgement.missed],
         excess=None if kept.excess is None else round(kept.excess, 2),
         ttft_ms=_maybe_ms(record.ttft_ns),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from goodput_proxy.judged import JudgedRequest
     from goodput_proxy.metrics import Metrics
-    from goodput_proxy.slo import Policy
+    from goodput_proxy.policy import Policy
 
 # What a message of the stream repeats, for a listener that was late.
 _REPEATED_S = 5

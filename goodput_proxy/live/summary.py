@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from goodput_proxy import __version__
 
 from . import documents
-from .distribution import distribution, to_ms
+from .distribution import describe_limits, distribution, to_ms
 from .tally import GOOD, JUDGED, PLACES, total
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from goodput_proxy.slo import Limits, SloClass
+    from goodput_proxy.policy import SloClass
 
     from .history import Counts
     from .tally import Layout
@@ -94,7 +94,7 @@ def _describe_class(
     return documents.SloClass(
         name=slo.name,
         objective=slo.objective,
-        limits=_describe_limits(limits),
+        limits=describe_limits(limits),
         rates=_rates_of(seconds, row),
         requests=sum(row[: len(PLACES)]),
         ttft=distribution(edges.ttft_ns, ttft, limits.ttft_ns),
@@ -104,11 +104,6 @@ def _describe_class(
         knee_in_flight=_find_knee(load, slo.objective),
         frontier=_describe_frontier(layout, row),
     )
-
-
-def _describe_limits(limits: Limits) -> documents.Limits:
-    values = (limits.ttft_ns, limits.itl_ns, limits.stall_ns, limits.e2e_ns)
-    return documents.Limits(*(None if value is None else to_ms(value) for value in values))
 
 
 def _describe_load(load: Sequence[tuple[int, int]]) -> list[documents.Band]:

@@ -6,8 +6,9 @@ import random
 
 from goodput_proxy.live.history import Counts, History
 from goodput_proxy.live.tally import GOOD, PLACES, total
+from goodput_proxy.policy import Policy, SloClass
 from goodput_proxy.record import Outcome
-from goodput_proxy.slo import Limits, Policy, SloClass, Verdict
+from goodput_proxy.slo import Limits, Verdict
 from tests.live.traffic import CHAT, DEFAULT, MS, POLICY, S, ended, failed
 from tests.sizes import size_of
 

@@ -31,6 +31,7 @@ def test_what_is_told_of_a_request() -> None:
             slo="chat",
             verdict="slow",
             cause="ttft",
+            limits=documents.Limits(500.0, 50.0, None, None),
             missed=["ttft", "itl"],
             excess=2.0,
             ttft_ms=600.0,

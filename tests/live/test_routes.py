@@ -17,8 +17,9 @@ from goodput_proxy.live import feed as feed_module
 from goodput_proxy.live.documents import Requests, Summary
 from goodput_proxy.live.routes import LiveView
 from goodput_proxy.metrics import Metrics
+from goodput_proxy.policy import Policy, SloClass
 from goodput_proxy.record import Outcome
-from goodput_proxy.slo import Limits, Policy, SloClass
+from goodput_proxy.slo import Limits
 from tests.live.traffic import CHAT, DEFAULT, MS, POLICY, ended, failed, slow
 from tests.waiting import eventually
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from goodput_proxy.judged import JudgedRequest
+from goodput_proxy.policy import Policy, SloClass
 from goodput_proxy.record import Gaps, Outcome, RequestRecord
-from goodput_proxy.slo import Limits, Policy, SloClass, judge
+from goodput_proxy.slo import Limits, judge
 from goodput_proxy.stream import Api
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ export class RequestTable {
     this.touched = false;
     this.shownStill = false;
     this.seen = false;
-    this.fetchedAt = 0;
+    this.fetchedAt = -Infinity;
     this.fetchedCount = -1;
     const region = (this.region = find("requests").parentElement);
     new IntersectionObserver(([entry]) => {
@@ -36,7 +36,6 @@ export class RequestTable {
   }
 
   tick(summary) {
-    this.limits = Object.fromEntries(summary.classes.map((slo) => [slo.name, slo.limits]));
     const due = performance.now() - this.fetchedAt >= EVERY_MS - 100;
     const news = summary.requests !== this.fetchedCount;
     if (due && news && this.seen && !this.still) this.fetch(summary.requests);
@@ -133,7 +132,7 @@ export class RequestTable {
     const at = (ms) => (Math.min(ms, reach) / reach * WIDTH).toFixed(1);
     const times = entry.token_times_ms;
     const wait = times.length ? times[0] : lengthOf(entry);
-    const due = this.limits?.[entry.slo]?.ttft_ms ?? null;
+    const due = entry.limits.ttft_ms;
     const words = times.length
       ? `${times.length} token times from ${format.duration(times[0])} to ${format.duration(times.at(-1))}`
       : `no token within ${format.duration(lengthOf(entry))}`;
