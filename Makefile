@@ -27,7 +27,11 @@ CORE := goodput_proxy/stream/*.py goodput_proxy/record.py goodput_proxy/timeline
 	goodput_proxy/policy.py goodput_proxy/classify.py goodput_proxy/trace.py \
 	goodput_proxy/judged.py goodput_proxy/edges.py goodput_proxy/outline.py goodput_proxy/body.py \
 	goodput_proxy/heads.py goodput_proxy/upgrades.py goodput_proxy/duration.py \
-	goodput_proxy/address.py
+	goodput_proxy/address.py \
+	goodput_proxy/live/tally.py goodput_proxy/live/window.py goodput_proxy/live/seconds.py \
+	goodput_proxy/live/kept.py goodput_proxy/live/history.py goodput_proxy/live/documents.py \
+	goodput_proxy/live/distribution.py goodput_proxy/live/summary.py \
+	goodput_proxy/live/requestlist.py
 comma := ,
 empty :=
 space := $(empty) $(empty)
@@ -108,6 +112,10 @@ docs: $(DEV) ## write the generated parts of docs/ anew
 .PHONY: dashboards
 dashboards: $(DEV) ## write grafana/*.json anew
 	$(BIN)/python tools/dashboards
+
+.PHONY: pictures
+pictures: $(DEV) ## take the pictures of the live page anew (a minute; needs chromium)
+	GOODPUT_PICTURES=1 $(BIN)/pytest --quiet tests/live/test_page.py -k demo
 
 .PHONY: test-fast
 test-fast: $(DEV) ## pytest up to the first failure, without coverage (ARGS=...)

@@ -1,4 +1,4 @@
-"""The admin listener: `/metrics`, `/healthz`, `/readyz`.
+"""The admin listener: `/metrics`, `/healthz`, `/readyz`, and what `live` serves.
 
 It has a port of its own, so that no path of the inference server is shadowed and a scrape
 does not compete with clients for a connection. `/healthz` speaks of this process and nothing
@@ -18,6 +18,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from .live.routes import LiveView
     from .metrics import Metrics
 
 # Level 1 takes 3 ms per megabyte of exposition, level 9 takes 47 ms for 13 % less.
@@ -30,10 +31,14 @@ class Admin:
     Args:
         metrics: what `/metrics` shows.
         readiness: returns why the proxy is not ready, empty when it is.
+        live: the page and the API.
     """
 
-    def __init__(self, metrics: Metrics, readiness: Callable[[], Awaitable[str]]) -> None:
+    def __init__(
+        self, metrics: Metrics, readiness: Callable[[], Awaitable[str]], live: LiveView
+    ) -> None:
         self._metrics = metrics
+        self._live = live
         self._readiness = readiness
         # Rendering 10,000 series takes a quarter of a second: in a thread it delays no token
         # by more than the interpreter's switch interval.
@@ -45,11 +50,13 @@ class Admin:
         app.router.add_get("/metrics", self._serve_metrics)
         app.router.add_get("/healthz", self._serve_health)
         app.router.add_get("/readyz", self._serve_readiness)
+        self._live.add_routes(app)
         return app
 
     def close(self) -> None:
-        """Let the rendering thread go."""
+        """Let the rendering threads go."""
         self._renderer.shutdown(wait=False)
+        self._live.close()
 
     async def _serve_metrics(self, request: web.Request) -> web.Response:
         loop = asyncio.get_running_loop()

@@ -27,6 +27,7 @@ from .admin import Admin
 from .certificates import TlsError
 from .descriptors import affordable_connections, raise_limit
 from .listener import Listener
+from .live.routes import LiveView
 from .log import configure_logging
 from .metrics import Metrics
 from .policy import build_policy
@@ -67,7 +68,8 @@ class App:
         self._policy = policy
         self._reloader = Reloader(settings, load, self.apply, self.metrics) if load else None
         self._background: list[asyncio.Task[None]] = []
-        self._admin = Admin(self.metrics, self._find_obstacle)
+        self._live = LiveView(policy, self.metrics)
+        self._admin = Admin(self.metrics, self._find_obstacle, self._live)
         self._listener: Listener | None = None
         self._traffic: web.ServerRunner | None = None
         self._admin_runner: web.AppRunner | None = None
@@ -129,6 +131,7 @@ class App:
         except ConfigError:
             await self._close()
             raise
+        self._live.proxy_url = self.proxy_url
         self._background.append(asyncio.create_task(self._measure_lag()))
         self._background.append(asyncio.create_task(keep_fresh(credentials)))
         if self._reloader is not None:
@@ -155,6 +158,7 @@ class App:
         policy = build_policy(settings)
         if policy != self._policy:
             self.metrics.apply(policy)
+            self._live.apply(policy)
             self._policy = policy
         if settings.log != self._settings.log:
             configure_logging(settings.log)
@@ -162,7 +166,8 @@ class App:
         if self._proxy is not None:
             log = RequestLog(settings.log)
             self._proxy.policy = policy
-            self._proxy.tell = log.write if log.wanted else None
+            observers = (self._live.observe, log.write if log.wanted else None)
+            self._proxy.observers = tuple(filter(None, observers))
 
     async def stop(self) -> None:
         """Drain and close everything, in the order that this file's head gives."""

@@ -84,6 +84,11 @@ def to_ns(edges_s: Iterable[float]) -> tuple[int, ...]:
     return tuple(round(edge * 10**9) for edge in edges_s)
 
 
+def band_of(in_flight: int) -> int:
+    """Return the number n of the band with its end at 2^n in which so many requests lie."""
+    return max(0, in_flight - 1).bit_length()
+
+
 def rebin(counts: Sequence[int], edges_ns: Sequence[int], wider_ns: Sequence[int]) -> list[int]:
     """Return disjoint bucket counts, one more than edges, as they stand among more edges.
 

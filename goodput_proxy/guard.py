@@ -18,6 +18,7 @@ from .faults import MeterFault
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .judged import JudgedRequest, Observer
     from .metrics import Metrics
 
 _log = structlog.get_logger()
@@ -42,8 +43,19 @@ class Guarded(ABC):
         except Exception as exc:  # noqa: BLE001 -- no defect of the meter harms a response
             self._note(exc)
 
+    def _tell(self, observers: tuple[Observer, ...], judged: JudgedRequest) -> None:
+        """Tell each observer of a request; one that fails concerns nobody else."""
+        for observe in observers:
+            try:
+                observe(judged)
+            except Exception as exc:  # noqa: BLE001 -- as above
+                self._report(exc)
+
     def _note(self, exc: Exception) -> None:
         self._give_up()
+        self._report(exc)
+
+    def _report(self, exc: Exception) -> None:
         self._metrics.tap_error(MeterFault.INTERNAL)
         place = traceback.extract_tb(exc.__traceback__)[-1]
         _log.warning(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from .heads import Headers
@@ -27,3 +29,7 @@ class JudgedRequest(msgspec.Struct, frozen=True, gc=False):
     judgement: Judgement
     in_flight: int = 1
     headers: Headers = []
+
+
+Observer = Callable[[JudgedRequest], None]
+"""Who is told of every request that has been judged and counted."""

@@ -169,6 +169,10 @@ class Metrics:
         """Create all children of a model that the server answers, at zero."""
         self._requests.admit(api, model, slo, in_flight)
 
+    def label_of(self, model: str) -> str:
+        """Return the value of the label `model` for a request that names this one."""
+        return self._requests.label_of(model)
+
     def observe(self, judged: JudgedRequest) -> None:
         """Count one inference request that has ended."""
         # First, as it must not undo what is counted: a request is counted once or not at all.

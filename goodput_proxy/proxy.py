@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from aiohttp import StreamReader
 
     from .heads import Headers
-    from .judged import JudgedRequest
+    from .judged import Observer
     from .metrics import Metrics
     from .policy import Policy
     from .pool import UpstreamPool
@@ -94,8 +94,7 @@ class Proxy:
         self._metrics = metrics
         self._limits = limits
         self._tunnel_idle_s = tunnel_idle_s
-        # Who is told of every request that has been judged and counted.
-        self.tell: Callable[[JudgedRequest], None] | None = None
+        self.observers: tuple[Observer, ...] = ()
         self._loop = asyncio.get_running_loop()
         self._queue = TapQueue(self._loop.call_soon, metrics)
         self.in_flight = 0
@@ -217,7 +216,7 @@ class Proxy:
             return None
         in_flight = self._metrics.begin()
         head = InferenceHead(route, path, request.headers, request.t0_ns, in_flight)
-        return Tap(head, self.policy, self._metrics, self._limits, self.tell)
+        return Tap(head, self.policy, self._metrics, self._limits, self.observers)
 
     def _make_upgrade(self, request: Request) -> Upgrade | None:
         if request.take_early is None or not request.body.at_eof():
@@ -232,7 +231,7 @@ class Proxy:
                 self._metrics,
                 self._limits,
                 queue=self._queue,
-                tell=self.tell,
+                observers=self.observers,
             )
         return Upgrade(protocol, request.take_early, self._tunnel_idle_s, meter)
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .heads import Headers
+    from .judged import Observer
     from .metrics import Metrics
     from .policy import Policy
     from .settings import LimitSettings
@@ -83,7 +84,7 @@ class RealtimeMeter(Guarded):
         metrics: where verdicts and the meter's own errors are counted.
         limits: bounds on what is looked into.
         queue: where the work waits until the bytes are written.
-        tell: who is told of an utterance when it has been counted.
+        observers: who is told of an utterance when it has been counted.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class RealtimeMeter(Guarded):
         limits: LimitSettings,
         *,
         queue: TapQueue,
-        tell: Callable[[JudgedRequest], None] | None = None,
+        observers: tuple[Observer, ...] = (),
     ) -> None:
         super().__init__(metrics)
         self._queue = queue
@@ -111,7 +112,7 @@ class RealtimeMeter(Guarded):
         self._begun = False  # the utterance has had a token
         self._answers = False  # the server answers; it does not only transcribe
         self._in_flight = 0  # when the utterance began
-        self._tell = tell
+        self._observers = observers
         self._over = False  # nothing is looked at any more
         self._held: deque[tuple[Callable[..., None], bytes | End, int]] = deque()
         self._held_bytes = 0
@@ -260,5 +261,4 @@ class RealtimeMeter(Guarded):
             self._headers,
         )
         self._metrics.observe(judged)
-        if self._tell is not None:
-            self._guard(self._tell, judged)
+        self._tell(self._observers, judged)

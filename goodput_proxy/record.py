@@ -76,5 +76,7 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False):
     token_source: TokenSource = TokenSource.EVENTS
     gaps: Gaps = Gaps()
     cancel_phase: CancelPhase | None = None
+    t0_ns: int = 0
+    token_times_ns: tuple[int, ...] = ()  # of some tokens, evenly chosen; see `timeline`
     control: bool = False  # the server says that no output was asked for
     unclassified: dict[MeterFault, int] = {}  # unread records by reason

@@ -18,10 +18,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from .buckets import BulkHistogram, Child
 from .classify import UNKNOWN_MODEL
-from .edges import Edges, find_edges
+from .edges import Edges, band_of, find_edges
 from .frontier import Frontier, Grid
 from .record import CancelPhase, Outcome, RequestRecord
-from .slo import Dimension, Verdict
+from .slo import IN_RATIO, VERDICT_CAUSES, Dimension, Verdict
 from .stream import Api
 from .stream.events import TokenSource
 from .trace import sampled_trace_id
@@ -32,28 +32,10 @@ if TYPE_CHECKING:
 
 OTHER_MODEL = "other"
 
-_CAUSES: tuple[tuple[Verdict, str], ...] = (
-    (Verdict.GOOD, ""),
-    (Verdict.GOOD_PARTIAL, ""),
-    *((Verdict.SLOW, dimension.value) for dimension in Dimension),
-    (Verdict.ERROR, Outcome.HTTP_5XX),
-    (Verdict.ERROR, Outcome.HTTP_429),
-    (Verdict.ERROR, Outcome.HTTP_408),
-    (Verdict.ERROR, Outcome.STREAM_ERROR),
-    (Verdict.ERROR, Outcome.TRUNCATED),
-    (Verdict.ERROR, Outcome.EMPTY),
-    (Verdict.ERROR, Outcome.CONNECT),
-    (Verdict.ERROR, Outcome.TIMEOUT),
-    (Verdict.CLIENT_ERROR, Outcome.HTTP_4XX),
-    (Verdict.CANCELLED, Outcome.CLIENT),
-)
-# Verdicts of the goodput ratio.
-_JUDGED = frozenset((Verdict.GOOD, Verdict.GOOD_PARTIAL, Verdict.SLOW, Verdict.ERROR))
-
 
 def load_band(in_flight: int) -> str:
     """Return the upper end of the power-of-two band in which a number of requests lies."""
-    return str(1 << max(0, in_flight - 1).bit_length())
+    return str(1 << band_of(in_flight))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +179,14 @@ class RequestSeries:
 
     def admit(self, api: Api, model: str, slo: SloClass, in_flight: int) -> None:
         """Create all children of a model that the server answers, at zero."""
-        children = self._find(api, self._bound(model, admit=True), slo.name)
+        children = self._find(api, self._admit(model), slo.name)
         self._find_load(children, slo.name, in_flight)
 
     def observe(self, judged: JudgedRequest) -> None:
         """Count one inference request that has ended."""
         record, judgement = judged.record, judged.judgement
         verdict, slo = judgement.verdict, judged.slo.name
-        children = self._find(judged.api, self._bound(judged.model, admit=False), slo)
+        children = self._find(judged.api, self.label_of(judged.model), slo)
         trace_id = sampled_trace_id(judged.headers)
         _observe_latencies(children, record, trace_id)
         if record.cancel_phase is not None:
@@ -216,7 +198,7 @@ class RequestSeries:
             self._by_source[record.token_source].inc()
         for dimension in judgement.missed:
             children.violations[dimension].inc()
-        if verdict in _JUDGED:
+        if verdict in IN_RATIO:
             load = self._find_load(children, slo, judged.in_flight)
             load[judgement.compliant].inc()
         # Last, so that a failure above leaves the request uncounted and not half-counted.
@@ -225,13 +207,14 @@ class RequestSeries:
         if judgement.compliant:
             children.compliant.inc()
 
-    def _bound(self, model: str, *, admit: bool) -> str:
-        if model in self._models:
-            return model
-        if not admit or len(self._models) >= self._max_models:
-            return OTHER_MODEL
-        self._models.add(model)
-        return model
+    def label_of(self, model: str) -> str:
+        """Return the value of the label `model` for a request that names this one."""
+        return model if model in self._models else OTHER_MODEL
+
+    def _admit(self, model: str) -> str:
+        if len(self._models) < self._max_models:
+            self._models.add(model)
+        return self.label_of(model)
 
     def _find(self, api: Api, model: str, slo: str) -> _Children:
         key = (api, model, slo)
@@ -256,7 +239,7 @@ class RequestSeries:
             model=model,
             requests={
                 (verdict, cause): self._requests.labels(api, model, slo, verdict, cause)
-                for verdict, cause in _CAUSES
+                for verdict, cause in VERDICT_CAUSES
             },
             compliant=self._compliant.labels(api, model, slo),
             violations={d: self._violations.labels(model, slo, d) for d in Dimension},

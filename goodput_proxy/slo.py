@@ -49,6 +49,27 @@ class Dimension(StrEnum):
     E2E = "e2e"
 
 
+# Every verdict with every cause that it may have.
+VERDICT_CAUSES: tuple[tuple[Verdict, str], ...] = (
+    (Verdict.GOOD, ""),
+    (Verdict.GOOD_PARTIAL, ""),
+    *((Verdict.SLOW, dimension.value) for dimension in Dimension),
+    (Verdict.ERROR, Outcome.HTTP_5XX),
+    (Verdict.ERROR, Outcome.HTTP_429),
+    (Verdict.ERROR, Outcome.HTTP_408),
+    (Verdict.ERROR, Outcome.STREAM_ERROR),
+    (Verdict.ERROR, Outcome.TRUNCATED),
+    (Verdict.ERROR, Outcome.EMPTY),
+    (Verdict.ERROR, Outcome.CONNECT),
+    (Verdict.ERROR, Outcome.TIMEOUT),
+    (Verdict.CLIENT_ERROR, Outcome.HTTP_4XX),
+    (Verdict.CANCELLED, Outcome.CLIENT),
+)
+COMPLIANT = frozenset((Verdict.GOOD, Verdict.GOOD_PARTIAL))
+# Over these the goodput ratio is taken.
+IN_RATIO = COMPLIANT | {Verdict.SLOW, Verdict.ERROR}
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The promise of a class; None where nothing is promised."""
@@ -74,7 +95,7 @@ class Judgement(msgspec.Struct, frozen=True, gc=False):
     @property
     def compliant(self) -> bool:
         """Whether the request counts as goodput."""
-        return self.verdict in {Verdict.GOOD, Verdict.GOOD_PARTIAL}
+        return self.verdict in COMPLIANT
 
 
 def judge(record: RequestRecord, limits: Limits) -> Judgement:
@@ -84,7 +105,7 @@ def judge(record: RequestRecord, limits: Limits) -> Judgement:
     if record.outcome is not Outcome.OK and record.outcome is not Outcome.CLIENT:
         return Judgement(Verdict.ERROR, record.outcome)
     left = record.outcome is Outcome.CLIENT
-    values = _values_so_far(record) if left else _values(record)
+    values = measured(record)
     partial = False
     missed: list[Dimension] = []
     for dimension, limit_ns in limits.items():
@@ -98,6 +119,11 @@ def judge(record: RequestRecord, limits: Limits) -> Judgement:
     if left:
         return Judgement(Verdict.CANCELLED, Outcome.CLIENT)
     return Judgement(Verdict.GOOD_PARTIAL if partial else Verdict.GOOD)
+
+
+def measured(record: RequestRecord) -> dict[Dimension, int | None]:
+    """Return what a limit is compared with; of a request whose client left, what it took so far."""
+    return _values_so_far(record) if record.outcome is Outcome.CLIENT else _values(record)
 
 
 def _values(record: RequestRecord) -> dict[Dimension, int | None]:

@@ -26,10 +26,9 @@ from .stream.reader import StreamReader
 from .timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .classify import Route
     from .heads import Headers
+    from .judged import Observer
     from .metrics import Metrics
     from .policy import Policy, SloClass
     from .record import RequestRecord
@@ -79,7 +78,7 @@ class Tap(GuardedFeed):
         policy: the classes that were in force when the request came.
         metrics: where the verdict and the meter's own errors are counted.
         limits: bounds on what is looked into.
-        tell: who is told of the request when it has been counted.
+        observers: who is told of the request when it has been counted.
     """
 
     __slots__ = (
@@ -93,6 +92,7 @@ class Tap(GuardedFeed):
         "_inflater",
         "_last_byte_ns",
         "_limits",
+        "_observers",
         "_plain",
         "_policy",
         "_reads",
@@ -100,7 +100,6 @@ class Tap(GuardedFeed):
         "_slo",
         "_status",
         "_stream",
-        "_tell",
         "_timeline",
         "_times_ns",
     )
@@ -111,7 +110,7 @@ class Tap(GuardedFeed):
         policy: Policy,
         metrics: Metrics,
         limits: LimitSettings,
-        tell: Callable[[JudgedRequest], None] | None = None,
+        observers: tuple[Observer, ...] = (),
     ) -> None:
         super().__init__(metrics)
         self._head = head
@@ -134,7 +133,7 @@ class Tap(GuardedFeed):
         self._batch_times = _BATCH_TIMES - head.t0_ns % (_BATCH_TIMES // 2)
         self._broken = False
         self._counted = False
-        self._tell = tell
+        self._observers = observers
 
     def ask(self, body: bytes) -> None:
         """Read what was kept of the request's body, when all of it has been forwarded."""
@@ -360,8 +359,7 @@ class Tap(GuardedFeed):
         )
         self._metrics.observe(judged)
         self._counted = True
-        if self._tell is not None:
-            self._guard(self._tell, judged)
+        self._tell(self._observers, judged)
 
 
 def _is_one_record(data: bytes) -> bool:

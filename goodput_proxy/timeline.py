@@ -23,7 +23,8 @@ A closing record whose only evidence is an invisible end token counts towards n 
 move the last time: AIPerf sees text only, and so its E2E and ITL end at the same record.
 
 Gaps are not kept, since a stream may have 10^5 of them: they are counted into the buckets
-`edges_ns` as they come.
+`edges_ns` as they come. Of the tokens' times a sample is kept for the eye: every one at first, and
+every second of those each time that there are more than `MAX_TICKS`.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ _GAVE_UP: Final = frozenset(("abort", "error", "parse_error", "preempt"))
 _NOTHING_ASKED: Final = frozenset(("load", "unload"))
 # Records that could not be read although they were whole: they are no answer.
 _NO_EXCUSE: Final = frozenset((MeterFault.BAD_JSON, MeterFault.UNEXPECTED_SHAPE))
+# As many as a row of the live page is wide enough to show apart.
+MAX_TICKS: Final = 128
 
 
 @dataclass(slots=True)
@@ -86,6 +89,10 @@ class Timeline:
         "_stall_ns",
         "_t0_ns",
         "_terminated",
+        "_tick_every",
+        "_ticks",
+        "_ticks_seen",
+        "_ticks_taken",
         "_totals",
         "_unclassified",
         "opaque",
@@ -105,6 +112,10 @@ class Timeline:
         self._terminated = False
         self._ends_at_close = False
         self._unclassified: dict[MeterFault, int] = {}
+        self._ticks: list[int] = []
+        self._ticks_seen = 0  # of which those in `_ticks` were taken, up to `_ticks_taken`
+        self._ticks_taken = 0
+        self._tick_every = 1
         self.opaque = False  # the bytes are the output: audio
         self.streamed = False  # an answer that comes in one piece has no token times
 
@@ -185,6 +196,7 @@ class Timeline:
         empty = last_byte_ns is None or not (begun or n or unread or self.opaque)
         control = not begun and any(c.finish in _NOTHING_ASKED for c in self._choices.values())
         left = end is End.CLIENT_LEFT
+        self._thin_ticks()
         return RequestRecord(
             outcome=self._outcome(status, end, empty=generates and empty and not control),
             elapsed_ns=end_ns - self._t0_ns,
@@ -199,6 +211,8 @@ class Timeline:
             token_source=source,
             gaps=Gaps(tuple(self._counts), self._gap_sum_ns, self._edges_ns),
             cancel_phase=self._cancel_phase(status, begun=bool(begun)) if left else None,
+            t0_ns=self._t0_ns,
+            token_times_ns=tuple(self._ticks),
             control=control,
             unclassified=self._unclassified,
         )
@@ -217,9 +231,14 @@ class Timeline:
         choice.logprobs += event.logprobs * len(times_ns)
         if choice.first_ns < 0:
             choice.first_ns = choice.last_ns = times_ns[0]
+            self._ticks.append(times_ns[0])
             times_ns = times_ns[1:]
         if event.hidden:
             return
+        ticks = self._ticks
+        ticks += times_ns
+        if len(ticks) > 2 * MAX_TICKS:
+            self._thin_ticks()
         last_ns, stall_ns, edges_ns, counts = (
             choice.last_ns,
             self._stall_ns,
@@ -239,6 +258,17 @@ class Timeline:
         self._stall_ns = stall_ns
         self._gap_sum_ns += last_ns - choice.last_ns
         choice.last_ns = last_ns
+
+    def _thin_ticks(self) -> None:
+        """Take as many of the times since the last call as were taken of those before it."""
+        ticks, every = self._ticks, self._tick_every
+        fresh = ticks[self._ticks_taken :]
+        ticks[self._ticks_taken :] = fresh[-self._ticks_seen % every :: every]
+        self._ticks_seen += len(fresh)
+        while len(ticks) > MAX_TICKS:
+            del ticks[1::2]
+            self._tick_every *= 2
+        self._ticks_taken = len(ticks)
 
     @staticmethod
     def _finish(choice: _Choice, reason: str) -> None:

@@ -13,6 +13,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from goodput_proxy.admin import Admin
+from goodput_proxy.live.routes import LiveView
 from goodput_proxy.metrics import Metrics
 from goodput_proxy.policy import Policy, SloClass
 from goodput_proxy.slo import Limits
@@ -49,8 +50,9 @@ def readiness() -> Readiness:
 @pytest.fixture
 async def client(readiness: Readiness) -> AsyncIterator[Client]:
     """Return a client of a listening admin, which decompresses nothing by itself."""
-    metrics = Metrics(Policy((SloClass("default", Limits(), 0.95),)), 32)
-    admin = Admin(metrics, readiness)
+    policy = Policy((SloClass("default", Limits(), 0.95),))
+    metrics = Metrics(policy, 32)
+    admin = Admin(metrics, readiness, LiveView(policy, metrics))
     server = TestServer(admin.application())
     async with TestClient(server, auto_decompress=False) as client:
         yield client

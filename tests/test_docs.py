@@ -63,7 +63,7 @@ def test_named_metrics_exist(page: Path) -> None:
     colons = set(re.findall(r"\b[a-z_]+:goodput_[a-z_:0-9]+\b", text))
     for name in colons:
         text = text.replace(name, "")
-    named = set(re.findall(r"\b(?:goodput_(?!proxy\b)|process_|python_)[a-z_]+\b", text))
+    named = set(re.findall(r"\b(?:goodput_(?!proxy\b|rps\b)|process_|python_)[a-z_]+\b", text))
 
     assert colons <= recorded()
     assert named <= exported()

@@ -14,6 +14,11 @@ MODULES = {
     if path != PACKAGE / "__init__.py"
 }
 
+# What the live page remembers and says, before anything is served.
+LIVE_CORE = [
+    *("live.tally", "live.window", "live.seconds", "live.kept", "live.history"),
+    *("live.documents", "live.distribution", "live.summary", "live.requestlist"),
+]
 # A module imports only what stands left of it.
 ORDER = [
     *("faults", "duration", "address", "heads", "upgrades"),
@@ -39,6 +44,7 @@ ORDER = [
     ),
     *("record", "timeline", "slo", "presets", "overrides", "policy", "outline", "body", "classify"),
     *("trace", "judged", "edges"),
+    *LIVE_CORE,
     *(f"settings.{name}" for name in ("group", "promises", "operation", "sources", "tls")),
     "settings",
     *(
@@ -63,6 +69,7 @@ ORDER = [
         "patience",
         "surplus",
         "listener",
+        *("live", "live.feed", "live.assets", "live.routes"),
         "admin",
     ),
     *("log", "descriptors", "reload", "requestlog", "app"),
@@ -84,6 +91,7 @@ ASIDE = ("demo", "kubernetes")
 PURE = (
     ["faults"]
     + [name for name in ORDER if name.startswith("stream")]
+    + LIVE_CORE
     + [
         "record",
         "timeline",

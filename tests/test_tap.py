@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from goodput_proxy.heads import Headers
+    from goodput_proxy.judged import JudgedRequest, Observer
 
 MS = 1_000_000
 SSE = "text/event-stream; charset=utf-8"
@@ -52,6 +53,7 @@ class Meter:
         body: bytes = b'{"model":"m"}',
         path: str = "/v1/chat/completions",
         headers: Headers = (),
+        observers: tuple[Observer, ...] = (),
         **settings_of_headers: Any,
     ) -> None:
         settings = Settings.model_validate(
@@ -65,7 +67,7 @@ class Meter:
         route = classify("POST", path)
         assert isinstance(route, Route)
         head = InferenceHead(route, path, headers, 0)
-        self.tap = Tap(head, policy, self.metrics, settings.limits)
+        self.tap = Tap(head, policy, self.metrics, settings.limits, observers)
         self.tap.ask(body)
 
     def play(
@@ -402,6 +404,24 @@ class Loop:
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Take note of a callback."""
         self.callbacks.append(callback)
+
+
+def test_an_observer_that_fails_concerns_nobody_else() -> None:
+    """Each is told of the request after it was counted; a fault of one is counted apart."""
+    told: list[JudgedRequest] = []
+
+    def fail(judged: JudgedRequest) -> None:
+        told.append(judged)
+        raise ValueError("a defect")
+
+    meter = Meter(observers=(fail, told.append))
+    meter.play((1, TOKEN), (2, STOP + DONE))
+
+    assert len(told) == 2
+    assert told[0] is told[1]
+    assert told[0].judgement.compliant
+    assert meter.verdicts == verdict("good_partial")
+    assert meter.errors == {("internal",): 1.0}
 
 
 def test_the_queue_waits_for_the_writes() -> None:

@@ -22,7 +22,7 @@ from goodput_proxy.stream.events import (
     UnclassifiedEvent,
     UsageEvent,
 )
-from goodput_proxy.timeline import Timeline
+from goodput_proxy.timeline import MAX_TICKS, Timeline
 
 EDGES_NS = (10, 20, 50)
 T0_NS = 1000
@@ -312,3 +312,40 @@ def test_what_is_said_beside_a_run_of_tokens_counts_once() -> None:
     assert (record.ttft_ns, record.e2e_ns, record.output_tokens) == (10, 22, 9)
     assert record.input_tokens == 3
     assert record.gaps == Gaps((1, 1), 12, (5,))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "every"),
+    [(1, 1), (MAX_TICKS, 1), (MAX_TICKS + 1, 2), (300, 4), (512, 4), (513, 8), (10_000, 128)],
+)
+@pytest.mark.parametrize("batch", [1, 7, 128, 1000])
+def test_a_regular_sample_of_the_times_is_kept(tokens: int, every: int, batch: int) -> None:
+    """However tokens come in batches: the first, and each so many after it."""
+    timeline = Timeline(T0_NS, EDGES_NS)
+    timeline.streamed = True
+    times = [T0_NS + 5 * (i + 1) for i in range(tokens)]
+    for i in range(0, tokens, batch):
+        timeline.add_run([TokenEvent()], times[i : i + batch])
+    record = timeline.record(status=200, end=End.CLEAN, end_ns=9000, last_byte_ns=8000)
+
+    assert record.t0_ns == T0_NS
+    assert record.token_times_ns == tuple(times[::every])
+    assert len(record.token_times_ns) <= MAX_TICKS
+
+
+def test_what_is_held_of_the_times_is_bounded() -> None:
+    """A stream of any length holds as many as a few hundred tokens."""
+    timeline = Timeline(T0_NS, EDGES_NS)
+    most = 0
+    for i in range(20_000):
+        timeline.add(TokenEvent(), T0_NS + i)
+        most = max(most, len(timeline._ticks))
+
+    assert most <= 2 * MAX_TICKS
+
+
+def test_an_invisible_end_token_is_no_tick() -> None:
+    """It is seen by nobody, and moves no time."""
+    record = measure((200, TokenEvent()), (210, TokenEvent()), (250, TokenEvent(hidden=True)))
+
+    assert record.token_times_ns == (T0_NS + 200, T0_NS + 210)

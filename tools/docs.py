@@ -1,23 +1,27 @@
 """Write the reference pages from the code: `python tools/docs.py [--check]`.
 
 `docs/configuration.md` comes from the settings' own descriptions, the tables of
-`docs/metrics.md` from the registry. Both pages are Markdown with one generated block between two
-markers; the prose around it is written by hand and kept. `--check` writes nothing and exits 1
-when a page is stale.
+`docs/metrics.md` from the registry, those of `docs/api.md` from the types of the JSON API. The
+pages are Markdown with one generated block between two markers; the prose around it is written by
+hand and kept. `docs/api-v1.schema.json` is generated as a whole. `--check` writes nothing and exits
+1 when a file is stale.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from prometheus_client import Counter, Gauge, Histogram, Info
 from pydantic import BaseModel
 
 from goodput_proxy.buckets import BulkHistogram
 from goodput_proxy.duration import Duration
 from goodput_proxy.frontier import Frontier
+from goodput_proxy.live.documents import Requests, Summary
 from goodput_proxy.metrics import Metrics
 from goodput_proxy.policy import build_policy
 from goodput_proxy.presets import PRESETS
@@ -99,18 +103,64 @@ def metrics() -> str:
     return "\n".join(lines)
 
 
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the API; a document is one of its definitions."""
+    template = "#/$defs/{name}"
+    _, definitions = msgspec.json.schema_components([Summary, Requests], ref_template=template)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "goodput-proxy, JSON API, version 1",
+        "$defs": definitions,
+    }
+
+
+def api() -> str:
+    """Return a table of the fields of each type of the JSON API, the two documents first."""
+    definitions = dict(schema()["$defs"])
+    order = {"Summary": 0, "Requests": 1, "Request": 2}
+    lines = []
+    for name in sorted(definitions, key=lambda name: (order.get(name, len(order)), name)):
+        lines += [f"### {name}", "", definitions[name]["description"], ""]
+        lines += ["| field | type | what it is |", "|---|---|---|"]
+        for field, value in definitions[name]["properties"].items():
+            lines.append(f"| `{field}` | {_spell(value)} | {value['description']} |")
+        lines.append("")
+    return "\n".join(lines[:-1])
+
+
+def _spell(value: dict[str, Any]) -> str:
+    """Return the type that a schema describes, in words."""
+    if "anyOf" in value:
+        return " or ".join(_spell(each) for each in value["anyOf"])
+    if "$ref" in value:
+        name = value["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "enum" in value:
+        return " or ".join(f"`{json.dumps(each)}`" for each in value["enum"])
+    if value["type"] == "array":
+        return f"list of {_spell(value['items'])}"
+    return str(value["type"])
+
+
 def _default(value: Any) -> str:
     return "" if value is None else f"`{value}`"
 
 
+def _fill(path: Path, table: str) -> str:
+    """Return a page with its generated block replaced."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.partition(END)[2]}"
+
+
 def main() -> int:
-    """Write or check both pages; return the exit code."""
+    """Write or check all; return the exit code."""
     stale = []
-    for name, table in (("configuration.md", configuration()), ("metrics.md", metrics())):
+    tables = {"configuration.md": configuration(), "metrics.md": metrics(), "api.md": api()}
+    texts = {name: _fill(DOCS / name, table) for name, table in tables.items()}
+    texts["api-v1.schema.json"] = json.dumps(schema(), indent=2) + "\n"
+    for name, text in texts.items():
         path = DOCS / name
-        before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-        text = f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.partition(END)[2]}"
-        if text != path.read_text(encoding="utf-8"):
+        if not path.exists() or text != path.read_text(encoding="utf-8"):
             stale.append(name)
             if "--check" not in sys.argv[1:]:
                 path.write_text(text, encoding="utf-8")

@@ -73,7 +73,7 @@ class Settings(CommandSettings):
     )
     admin_listen: ListenAddress = Field(
         Listen("0.0.0.0", 9001),  # noqa: S104
-        description="where /metrics, /healthz and /readyz are served",
+        description="where the live page, /api/v1, /metrics, /healthz and /readyz are served",
     )
     config: Path | None = Field(None, description="YAML file with any of these settings")
     slo: SloSettings = SloSettings()
