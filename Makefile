@@ -26,8 +26,8 @@ CORE := goodput_proxy/stream/*.py goodput_proxy/record.py goodput_proxy/timeline
 	goodput_proxy/slo.py goodput_proxy/presets.py goodput_proxy/overrides.py \
 	goodput_proxy/policy.py goodput_proxy/classify.py goodput_proxy/trace.py \
 	goodput_proxy/judged.py goodput_proxy/edges.py goodput_proxy/outline.py goodput_proxy/body.py \
-	goodput_proxy/heads.py goodput_proxy/upgrades.py goodput_proxy/duration.py \
-	goodput_proxy/address.py \
+	goodput_proxy/forwarded.py goodput_proxy/heads.py goodput_proxy/upgrades.py \
+	goodput_proxy/duration.py goodput_proxy/address.py \
 	goodput_proxy/live/tally.py goodput_proxy/live/window.py goodput_proxy/live/seconds.py \
 	goodput_proxy/live/kept.py goodput_proxy/live/history.py goodput_proxy/live/documents.py \
 	goodput_proxy/live/distribution.py goodput_proxy/live/summary.py \

@@ -14,6 +14,8 @@ from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic_settings import NoDecode
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_EVERY_INTERFACE = frozenset(("0.0.0.0", "::"))  # noqa: S104 -- they are looked for
+_HERE = frozenset(("127.0.0.1", "::1", "localhost", *_EVERY_INTERFACE))
 _UPSTREAM_HELP = "expected http://HOST:PORT, https://HOST:PORT or unix:/PATH"
 
 
@@ -86,6 +88,22 @@ def parse_upstream(value: object) -> Upstream:
         # Not repeated: it may hold a password.
         raise ValueError(f"there is more than scheme, host and port: {_UPSTREAM_HELP}")
     return Upstream(parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "https")
+
+
+def is_listening_at(listen: Listen, host: str, port: int, *, local: bool = False) -> bool:
+    """Return whether a listener surely has an address.
+
+    Args:
+        listen: the listener's, with the port that it has got.
+        host: an IP address, or a name that nobody has looked up.
+        port: the port, 0 for a Unix socket.
+        local: the address is known to be one of this host.
+    """
+    if not port or listen.port != port:
+        return False
+    if listen.host in _EVERY_INTERFACE:
+        return local or host in _HERE
+    return host == listen.host
 
 
 def _bracket(host: str) -> str:

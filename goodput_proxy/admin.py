@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # Level 1 takes 3 ms per megabyte of exposition, level 9 takes 47 ms for 13 % less.
 _GZIP_LEVEL = 1
+_NO_WEIGHT = re.compile(r"\s*q=0(\.0*)?\s*", re.IGNORECASE)
 
 
 class Admin:
@@ -60,7 +62,7 @@ class Admin:
 
     async def _serve_metrics(self, request: web.Request) -> web.Response:
         loop = asyncio.get_running_loop()
-        compress = "gzip" in request.headers.get("Accept-Encoding", "")
+        compress = _accepts_gzip(request.headers.get("Accept-Encoding", ""))
         accept = request.headers.get("Accept", "")
         body, content_type = await loop.run_in_executor(
             self._renderer, self._render, accept, compress
@@ -84,3 +86,11 @@ class Admin:
         if reason:
             return web.Response(status=503, text=f"{reason}\n")
         return web.Response(text="ok\n")
+
+
+def _accepts_gzip(header: str) -> bool:
+    """Return whether an `Accept-Encoding` header names gzip, and not with a weight of 0."""
+    return any(
+        name.strip().lower() == "gzip" and not _NO_WEIGHT.fullmatch(weight)
+        for name, _, weight in (coding.partition(";") for coding in header.split(","))
+    )

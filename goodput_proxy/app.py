@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
+from .address import Listen
 from .admin import Admin
 from .certificates import TlsError
 from .descriptors import affordable_connections, raise_limit
@@ -41,7 +42,6 @@ from .tls import TlsSite, keep_fresh, load_credentials
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .address import Listen
     from .settings import Settings
     from .tls import Credentials
 
@@ -107,6 +107,7 @@ class App:
             self.metrics,
             settings.limits,
             tunnel_idle_s=timeouts.tunnel.seconds,
+            tell_origin=settings.forwarded_headers,
         )
         self.apply(settings)
         wanted, affordable = settings.limits.connections, affordable_connections()
@@ -128,6 +129,7 @@ class App:
             self.proxy_url = await self._listen(
                 self._traffic, settings.listen, "listen", credentials.listen
             )
+            self._pool.own = [Listen(*address[:2]) for address in self._traffic.addresses]
         except ConfigError:
             await self._close()
             raise

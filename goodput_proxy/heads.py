@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
+from .forwarded import Origin, add_origin
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -28,6 +30,7 @@ Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 _HOP_BY_HOP: Final = frozenset(
     (
         b"connection",
+        b"http2-settings",
         b"keep-alive",
         b"proxy-authenticate",
         b"proxy-authorization",
@@ -45,6 +48,15 @@ _NOT_NOMINATED: Final = frozenset(
 )
 
 
+# The arguments of refusals.
+MALFORMED: Final = (400, b"Bad Request", "The request is malformed.")
+TARGET_TOO_LONG: Final = (414, b"URI Too Long", "The target of the request is too long.")
+HEAD_TOO_LARGE: Final = (
+    *(431, b"Request Header Fields Too Large"),
+    "The head of the request is too large.",
+)
+
+
 class Refusal(Exception):  # noqa: N818 -- an answer, not an accident
     """A request that is answered here and not forwarded; its body repeats nothing of it."""
 
@@ -53,6 +65,20 @@ class Refusal(Exception):  # noqa: N818 -- an answer, not an accident
         self.status = status
         self.reason = reason
         self.body = error_body(message, "refused")
+
+    def answer(self, *, to_head: bool = False) -> bytes:
+        """Return the whole answer."""
+        return own_answer(self.status, self.reason, self.body, to_head=to_head)
+
+
+def check_size(target: str, headers: Headers, max_bytes: int) -> None:
+    """Refuse a head whose target, names and values are longer than is forwarded, taken together.
+
+    Raises:
+        Refusal: with 431.
+    """
+    if sum([len(name) + len(value) for name, value in headers], len(target)) > max_bytes:
+        raise Refusal(*HEAD_TOO_LARGE)
 
 
 def check_request(
@@ -78,7 +104,7 @@ def check_request(
         raise Refusal(501, b"Not Implemented", "The only transfer coding known is chunked.")
     if version == (1, 1) and b"host" not in names:
         raise Refusal(400, b"Bad Request", "The Host header is missing.")
-    if b"expect" in names and headers[names.index(b"expect")][1].lower() not in _EXPECTATIONS:
+    if any(v.lower() not in _EXPECTATIONS for v in _values(headers, names, b"expect")):
         raise Refusal(417, b"Expectation Failed", "The only expectation known is 100-continue.")
     return _origin_form(method, target)
 
@@ -91,19 +117,33 @@ def _origin_form(method: str, target: str) -> str:
         raise Refusal(400, b"Bad Request", "The request target is neither a path nor a URL.")
     authority = _AUTHORITY.match(rest)
     path = rest[authority.end() if authority else 0 :]
+    if not path and method == "OPTIONS":
+        return "*"  # RFC 9112, 3.2.4: a URL without a path is the whole server
     return path if path.startswith("/") else "/" + path
 
 
 def request_head(
-    method: str, target: str, headers: Headers, *, chunked: bool, upgrade: bytes = b""
+    method: str,
+    target: str,
+    headers: Headers,
+    *,
+    chunked: bool,
+    upgrade: bytes = b"",
+    origin: Origin | None = None,
 ) -> bytes:
-    """Return the head to send upstream; `upgrade` is the protocol that is asked for, if any."""
+    """Return the head to send upstream.
+
+    `upgrade` is the protocol that is asked for, if any; `origin` is what to tell of the client.
+    """
     lines = [b"%b %b HTTP/1.1" % (method.encode(), target.encode("utf-8", "surrogateescape"))]
     names = [name.lower() for name, _ in headers]
     if b"host" not in names:
         lines.append(b"Host:")  # of an HTTP/1.0 client: RFC 9112, 3.2 demands one, if empty
     # `Expect` is answered by whoever holds the client's connection: here.
-    _pass_on(lines, headers, names, _STOPS_HERE)
+    passed = _pass_on(headers, names, _STOPS_HERE)
+    if origin is not None:
+        passed = add_origin(passed, origin)
+    lines += [b"%b: %b" % header for header in passed]
     if chunked:
         lines.append(b"Transfer-Encoding: chunked")
     if upgrade:
@@ -121,7 +161,8 @@ def switch_head(reason: bytes, headers: Headers) -> bytes:
 def response_head(status: int, reason: bytes, headers: Headers, own: Iterable[bytes] = ()) -> bytes:
     """Return the head to send to the client, with `own` header lines added at its end."""
     lines = [b"HTTP/1.1 %d %b" % (status, reason)]
-    _pass_on(lines, headers, [name.lower() for name, _ in headers], _HOP_BY_HOP)
+    passed = _pass_on(headers, [name.lower() for name, _ in headers], _HOP_BY_HOP)
+    lines += [b"%b: %b" % header for header in passed]
     lines.extend(own)
     lines.append(b"\r\n")
     return b"\r\n".join(lines)
@@ -155,6 +196,11 @@ def find_header(headers: Headers, name: bytes) -> bytes:
     return b""
 
 
+def join_header(headers: Headers, name: bytes) -> bytes:
+    """Return the values of a header by its lower-case name as one list, empty when it is absent."""
+    return b", ".join([value for key, value in headers if key.lower() == name])
+
+
 def _values(headers: Headers, names: list[bytes], name: bytes) -> list[bytes]:
     """Return all values of a header, given the lower-case names of all headers."""
     if name not in names:  # as in most heads
@@ -163,12 +209,10 @@ def _values(headers: Headers, names: list[bytes], name: bytes) -> list[bytes]:
 
 
 def _pass_on(
-    lines: list[bytes], headers: Headers, names: list[bytes], stops: frozenset[bytes]
-) -> None:
-    """Add the headers that concern both connections, given the lower-case names of all."""
+    headers: Headers, names: list[bytes], stops: frozenset[bytes]
+) -> list[tuple[bytes, bytes]]:
+    """Return the headers that concern both connections, given the lower-case names of all."""
     for value in _values(headers, names, b"connection"):
         tokens = {token.strip().lower() for token in value.split(b",")}
         stops |= tokens - _NOT_NOMINATED
-    for lower, (name, value) in zip(names, headers, strict=True):
-        if lower not in stops:
-            lines.append(b"%b: %b" % (name, value))
+    return [header for lower, header in zip(names, headers, strict=True) if lower not in stops]

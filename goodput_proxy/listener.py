@@ -1,39 +1,34 @@
 """The side that faces clients: aiohttp's low-level server, and what it leaves to do.
 
-aiohttp reads and parses requests (llhttp in C), keeps connections alive and cancels the
-handler of a client that leaves. This file stamps heads when they are read, lets the client's
-flow control reach the upstream without a task in between, answers malformed requests
-without repeating them, turns connections away that are too many, and keeps aiohttp from writing
-anything of its own: responses are written by the relay, so what handlers return has nothing left
-to send.
+aiohttp reads requests (see `reading`), keeps connections alive and cancels the handler of a client
+that leaves. This file lets the client's flow control reach the upstream without a task in between,
+answers malformed requests without repeating them, turns connections away that are too many, and
+keeps aiohttp from writing anything of its own: responses are written by the relay, so what handlers
+return has nothing left to send.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 from aiohttp import http_parser, web
-from aiohttp.web import RequestPayloadError
-from aiohttp.web_protocol import _ErrInfo
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 
 from .departures import Departures
 from .faults import ClientFault
-from .heads import error_body, find_header, own_answer
-from .patience import PatientConnection, Sweep
+from .heads import HEAD_TOO_LARGE, MALFORMED, TARGET_TOO_LONG, Refusal, error_body, own_answer
+from .patience import Sweep
 from .proxy import Request
+from .reading import ReadingConnection
 from .surplus import Doorman
 from .tls import bound_buffers
-from .upgrades import UpgradeFinder, may_switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiohttp import StreamReader
-    from aiohttp.http_parser import RawRequestMessage
 
     from .proxy import Proxy
     from .relay import Relay
@@ -46,6 +41,10 @@ _LINGER_S = 2.0
 _CUT_S = 1.0
 # Per request; the parser pauses the client at twice as much.
 _READ_BUFFER_BYTES = 64 * 1024
+# What a request line has beside its target, at the least.
+_LINE_BYTES = len(b"GET  HTTP/1.1\r\n")
+# How aiohttp says it; it bounds their number to 128.
+_TOO_MANY_HEADERS = "Too many headers received"
 
 
 class _Sent:
@@ -71,42 +70,27 @@ _REUSE = cast("web.StreamResponse", _Sent(keep_alive=True))
 _CLOSE = cast("web.StreamResponse", _Sent(keep_alive=False))
 
 
-class ClientConnection(PatientConnection):
+class ClientConnection(ReadingConnection):
     """A client's connection.
 
     Args:
         coming: connections that have been accepted and not been made.
-        arguments: aiohttp's and those of `PatientConnection`.
+        arguments: those of `ReadingConnection`.
         keywords: likewise.
     """
 
-    __slots__ = ("__weakref__", "_body", "_coming", "_finder", "_head_times_ns", "_relay")
+    __slots__ = ("__weakref__", "_coming", "_relay")
 
     def __init__(self, coming: WeakSet[ClientConnection], *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._coming = coming
-        self._head_times_ns: deque[int] = deque()  # of requests that wait for their handler
         self._relay: Relay | None = None
-        self._body: StreamReader | None = None  # of the newest request
-        self._finder = UpgradeFinder()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
         self._coming.discard(self)
         super().connection_made(transport)
         bound_buffers(cast("asyncio.Transport", transport))
-
-    def take_head_time_ns(self) -> int:
-        """Return when the head of the request at hand had been read."""
-        if len(self._head_times_ns) > len(self._messages):
-            return self._head_times_ns.popleft()
-        # aiohttp has kept it back behind a request to upgrade, and parsed it just now.
-        return monotonic_ns()
-
-    @property
-    def idle(self) -> bool:
-        """Whether no request waits or is under way here."""
-        return self._waiter is not None and not self._messages
 
     @property
     def task(self) -> asyncio.Task[None] | None:
@@ -129,60 +113,6 @@ class ClientConnection(PatientConnection):
         self._relay = None
         super().settle(body)
 
-    def data_received(self, data: bytes) -> None:
-        """Stamp the heads that this read completes; break off a body that it spoils."""
-        now_ns = monotonic_ns()
-        known = self._request_count
-        self._parse(data)
-        for _ in range(self._request_count - known):
-            self._head_times_ns.append(now_ns)
-        if self._request_count > known:
-            self.end_head()
-            message, body = self._messages[-1]
-            if not isinstance(message, _ErrInfo):
-                self._body = body
-                self.await_body(body)
-            elif self._body is not None and not self._body.is_eof():
-                # aiohttp forgets the body in which the error stood: its reader would wait for ever.
-                self._body.set_exception(RequestPayloadError("the body is malformed"))
-                self.close()  # nothing that follows can be parsed
-        elif data and (self.idle or not known):
-            self.await_head()
-
-    def _parse(self, data: bytes) -> None:
-        """Let aiohttp parse a read, and hold back what follows a request for another protocol."""
-        while not self._upgraded and (self._body is None or self._body.is_eof()):
-            end = self._finder.find(data)
-            if not end:
-                break
-            super().data_received(data[:end])
-            data = data[end:]
-            if not self._messages:
-                break  # no head, but a body that aiohttp has not told us of
-            message, body = self._messages[-1]
-            if isinstance(message, _ErrInfo):
-                return
-            self._body = body
-            if body.at_eof() and _asks_for_upgrade(message):
-                self._upgraded = True  # aiohttp does so for WebSockets only
-        super().data_received(data)
-
-    def holds_behind(self, message: RawRequestMessage) -> bool:
-        """Return whether a request asks for another protocol and what follows it is held back."""
-        return self._upgraded and not self._messages and _asks_for_upgrade(message)
-
-    def watch(self, body: StreamReader) -> None:
-        """Mind a body whose beginning was held back, so that it has not been seen here."""
-        if body is not self._body and not body.is_eof():
-            self._body = body
-            self.await_body(body)
-
-    def take_early(self) -> bytes:
-        """Return what the client has sent behind its request for another protocol."""
-        self.forget_departure()
-        early, self._message_tail = self._message_tail, b""
-        return early
-
     def pause_writing(self) -> None:
         """Stop the upstream of this client."""
         super().pause_writing()
@@ -204,21 +134,16 @@ class ClientConnection(PatientConnection):
     ) -> web.StreamResponse:
         """Answer what could not be parsed; after a head was passed on, only cut."""
         del request, message
-        relay, transport = self._relay, self.transport
+        relay, transport, listener = self._relay, self.transport, cast("Listener", self._manager)
         if status >= 500:
             self.log_exception("a request failed inside the proxy", exc_info=exc)
+            body = error_body("The proxy failed.", "internal")
+            answer = own_answer(500, b"Internal Server Error", body)
+        elif transport is not None:
+            answer = listener.refuse(exc).answer()
         if transport is not None and (relay is None or relay.status is None):
-            reason = b"Bad Request" if status < 500 else b"Internal Server Error"
-            text = "The request is malformed." if status < 500 else "The proxy failed."
-            body = error_body(text, "refused" if status < 500 else "internal")
-            transport.write(own_answer(status, reason, body))
+            transport.write(answer)
         return _CLOSE
-
-
-def _asks_for_upgrade(message: RawRequestMessage) -> bool:
-    """Return whether a request asks for another protocol that may be passed on."""
-    protocols = find_header(message.raw_headers, b"upgrade")
-    return message.upgrade and message.version.minor == 1 and may_switch(protocols)
 
 
 class Listener(web.Server):
@@ -252,13 +177,14 @@ class Listener(web.Server):
         # Many may be accepted in one turn of the loop, before the first of them is made; those that
         # are given up before they are made are just gone.
         self._coming: WeakSet[ClientConnection] = WeakSet()
+        self._max_target_bytes = limits.head_bytes - _LINE_BYTES
         self._connection_arguments: dict[str, Any] = {
             "access_log": None,
             "auto_decompress": False,
             "keepalive_timeout": timeouts.keepalive.seconds,
             "lingering_time": _LINGER_S,
             "max_field_size": limits.head_bytes,
-            "max_line_size": limits.head_bytes,
+            "max_line_size": self._max_target_bytes,
             "read_bufsize": _READ_BUFFER_BYTES,
         }
         super().__init__(self._handle, handler_cancellation=True)
@@ -280,6 +206,17 @@ class Listener(web.Server):
         )
         self._coming.add(connection)
         return connection
+
+    def refuse(self, exc: BaseException | None) -> Refusal:
+        """Count a request that could not be parsed, and return what to answer to it."""
+        self._proxy.count_refusal()
+        if isinstance(exc, LineTooLong):
+            # Only the target has this bound.
+            too_long = exc.args[1] == self._max_target_bytes
+            return Refusal(*(TARGET_TOO_LONG if too_long else HEAD_TOO_LARGE))
+        if isinstance(exc, BadHttpMessage) and exc.message == _TOO_MANY_HEADERS:
+            return Refusal(*HEAD_TOO_LARGE)
+        return Refusal(*MALFORMED)
 
     def close_idle(self) -> None:
         """Close the connections without a request.
@@ -308,8 +245,8 @@ class Listener(web.Server):
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = cast("ClientConnection", request.protocol)
-        t0_ns = connection.take_head_time_ns()
         message = request._message
+        t0_ns = connection.take_head_time_ns(message)
         connection.watch(request.content)
         keep_alive = await self._proxy.handle(
             Request(
@@ -319,7 +256,7 @@ class Listener(web.Server):
                 headers=message.raw_headers,
                 chunked=message.chunked,
                 body=request.content,
-                keep_alive=not message.should_close,
+                keep_alive=not (message.should_close or connection.ends_at(message)),
                 t0_ns=t0_ns,
                 transport=cast("asyncio.Transport", request.transport),
                 take_early=connection.take_early if connection.holds_behind(message) else None,
@@ -329,4 +266,5 @@ class Listener(web.Server):
         connection.settle(request.content)
         if request.content.exception() is not None:
             connection.force_close()  # aiohttp would go on reading, and log what it finds
-        return _REUSE if keep_alive else _CLOSE
+        # What follows the request may have shown only now.
+        return _REUSE if keep_alive and not connection.ends_at(message) else _CLOSE

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from .address import is_listening_at
 from .faults import UpstreamFault
 from .record import End
 from .tls import bound_buffers
@@ -19,9 +20,9 @@ from .upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from .address import Upstream
+    from .address import Listen, Upstream
 
 
 class UpstreamError(Exception):
@@ -70,6 +71,7 @@ class UpstreamPool:
         self._max_head_bytes = max_head_bytes
         self._tls = tls
         self._server_name = server_name if tls is not None else None
+        self.own: Sequence[Listen] = ()  # where the proxy itself listens, as soon as it does
         self._idle: list[UpstreamConnection] = []
         self._sweep: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -144,6 +146,9 @@ class UpstreamPool:
                 server_hostname=self._server_name,
             )
             bound_buffers(transport)
+            if _leads_to_any(transport, self.own):
+                transport.abort()
+                raise UpstreamError(End.CONNECT_FAILED, "it is this proxy itself")
         return cast("UpstreamConnection", protocol)
 
     def _make(self) -> asyncio.Protocol:
@@ -165,3 +170,12 @@ class UpstreamPool:
         if self._idle:
             wait_s = self._idle[0].idle_since_s - oldest_s
             self._sweep = self._loop.call_later(wait_s, self._close_expired)
+
+
+def _leads_to_any(transport: asyncio.BaseTransport, listeners: Sequence[Listen]) -> bool:
+    """Return whether a connection leads to one of our own listeners: a request would circle."""
+    far, near = (transport.get_extra_info(name) for name in ("peername", "sockname"))
+    if not (far and near):  # it is closed already
+        return False
+    local = far[0] == near[0] or far[0].startswith("127.")
+    return any(is_listening_at(own, far[0], far[1], local=local) for own in listeners)

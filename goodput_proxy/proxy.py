@@ -22,7 +22,16 @@ from aiohttp.web import RequestPayloadError
 
 from .body import RequestBody
 from .classify import Passthrough, Route, classify
-from .heads import Refusal, check_request, error_body, find_header, request_head
+from .forwarded import Origin
+from .heads import (
+    Refusal,
+    check_request,
+    check_size,
+    error_body,
+    find_header,
+    join_header,
+    request_head,
+)
 from .pool import UpstreamError
 from .realtime import RealtimeMeter
 from .record import End
@@ -30,6 +39,7 @@ from .relay import Relay, Upgrade
 from .stream import Api, is_realtime
 from .tap import InferenceHead, Tap
 from .tapqueue import TapQueue
+from .upgrades import offered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -78,6 +88,7 @@ class Proxy:
         metrics: where everything is counted.
         limits: bounds on what is looked into.
         tunnel_idle_s: seconds without a byte after which a tunnel is closed.
+        tell_origin: whether the upstream is told of the client, in `X-Forwarded-*`.
     """
 
     def __init__(
@@ -88,6 +99,7 @@ class Proxy:
         limits: LimitSettings,
         *,
         tunnel_idle_s: float,
+        tell_origin: bool = False,
     ) -> None:
         self._pool = pool
         self.policy = policy  # requests in flight keep the one they began with
@@ -95,6 +107,7 @@ class Proxy:
         self._limits = limits
         self._tunnel_idle_s = tunnel_idle_s
         self.observers: tuple[Observer, ...] = ()
+        self._tell_origin = tell_origin
         self._loop = asyncio.get_running_loop()
         self._queue = TapQueue(self._loop.call_soon, metrics)
         self.in_flight = 0
@@ -115,6 +128,7 @@ class Proxy:
             upgrade=self._make_upgrade(request),
         )
         try:
+            check_size(request.target, request.headers, self._limits.head_bytes)
             target = check_request(
                 request.method,
                 request.target,
@@ -124,7 +138,7 @@ class Proxy:
             )
         except Refusal as refusal:
             relay.answer(refusal.status, refusal.reason, refusal.body)
-            self._metrics.passthrough(Passthrough.REFUSED)
+            self.count_refusal()
             return False
         path = target.partition("?")[0]
         route = classify(request.method, path)
@@ -144,6 +158,10 @@ class Proxy:
         finally:
             self._end(tap, relay, route)
         return relay.keep_alive and not self.draining
+
+    def count_refusal(self) -> None:
+        """Count a request that was answered without being forwarded."""
+        self._metrics.passthrough(Passthrough.REFUSED)
 
     async def _exchange(self, request: Request, target: str, relay: Relay) -> None:
         if self._limits.body_bytes is not None:
@@ -172,7 +190,12 @@ class Proxy:
         piece = body.read_nowait()
         self._bound(len(piece))
         head = request_head(
-            request.method, target, request.headers, chunked=chunked, upgrade=relay.protocol
+            request.method,
+            target,
+            request.headers,
+            chunked=chunked,
+            upgrade=relay.protocol,
+            origin=_find_origin(request.transport) if self._tell_origin else None,
         )
         connection.write(head + _frame(piece, chunked=chunked))
         self._metrics.overhead("request", monotonic_ns() - request.t0_ns)
@@ -221,7 +244,7 @@ class Proxy:
     def _make_upgrade(self, request: Request) -> Upgrade | None:
         if request.take_early is None or not request.body.at_eof():
             return None
-        protocol = find_header(request.headers, b"upgrade")
+        protocol = offered(join_header(request.headers, b"upgrade"))
         meter = None
         if protocol.lower() == b"websocket" and is_realtime(request.target.partition("?")[0]):
             meter = RealtimeMeter(
@@ -268,6 +291,12 @@ def _refuse_body(relay: Relay, error: RequestPayloadError) -> None:
         case _:
             body = error_body("The body is malformed.", "bad_body")
             relay.answer(400, b"Bad Request", body)
+
+
+def _find_origin(transport: asyncio.Transport) -> Origin:
+    """Return where a client's connection comes from."""
+    scheme = b"https" if transport.get_extra_info("sslcontext") is not None else b"http"
+    return Origin(transport.get_extra_info("peername")[0].encode(), scheme)
 
 
 def _frame(piece: bytes, *, chunked: bool) -> bytes:

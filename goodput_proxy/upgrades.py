@@ -17,9 +17,13 @@ _NEVER = frozenset((b"", b"h2c", b"h2"))
 _KEPT_BYTES = 16 * 1024
 
 
-def may_switch(value: bytes) -> bool:
-    """Return whether an `Upgrade` header lists protocols, and none that must not be passed on."""
-    return _split(value).isdisjoint(_NEVER)
+def offered(value: bytes) -> bytes:
+    """Return what an `Upgrade` header lists, without what must not be passed on."""
+    if not _split(value) & _NEVER:
+        return value
+    return b", ".join(
+        t for token in value.split(b",") if (t := token.strip()).lower() not in _NEVER
+    )
 
 
 def was_asked_for(answer: bytes, value: bytes) -> bool:

@@ -10,6 +10,7 @@ from goodput_proxy.address import (
     ListenAddress,
     Upstream,
     UpstreamAddress,
+    is_listening_at,
     parse_listen,
     parse_upstream,
 )
@@ -101,3 +102,27 @@ def test_addresses_are_taken_as_they_are_and_written_as_text() -> None:
     assert TypeAdapter(UpstreamAddress).dump_json(upstream) == b'"http://vllm:1"'
     for adapter in (TypeAdapter(ListenAddress), TypeAdapter(UpstreamAddress)):
         assert adapter.json_schema()["type"] == "string"
+
+
+@pytest.mark.parametrize(
+    ("listen", "host", "port", "local", "same"),
+    [
+        ("0.0.0.0:9000", "127.0.0.1", 9000, False, True),
+        ("0.0.0.0:9000", "localhost", 9000, False, True),
+        ("[::]:9000", "::1", 9000, False, True),
+        ("0.0.0.0:9000", "0.0.0.0", 9000, False, True),
+        ("0.0.0.0:9000", "127.0.0.1", 9001, False, False),
+        ("0.0.0.0:9000", "192.0.2.1", 9000, False, False),
+        ("0.0.0.0:9000", "192.0.2.1", 9000, True, True),
+        ("0.0.0.0:9000", "vllm", 9000, False, False),
+        ("127.0.0.2:9000", "127.0.0.2", 9000, False, True),
+        ("127.0.0.2:9000", "127.0.0.1", 9000, True, False),
+        ("localhost:9000", "localhost", 9000, False, True),
+        ("0.0.0.0:0", "", 0, False, False),
+    ],
+)
+def test_whether_a_listener_has_an_address(
+    listen: str, host: str, port: int, *, local: bool, same: bool
+) -> None:
+    """Only what is certain counts: a name may stand for any host."""
+    assert is_listening_at(parse_listen(listen), host, port, local=local) == same

@@ -96,6 +96,26 @@ async def test_metrics_are_compressed_on_request(accept: str, client: Client) ->
     assert b"\ngoodput_requests_total{" in gzip.decompress(body)
 
 
+@pytest.mark.parametrize(
+    ("accept", "coding"),
+    [
+        ("gzip", "gzip"),
+        ("br;q=1.0, GZIP ; q=0.5", "gzip"),
+        ("gzip;q=0", None),
+        ("gzip; Q=0.000, identity", None),
+        ("x-gzip-like, br", None),
+        ("", None),
+    ],
+)
+async def test_what_counts_as_a_wish_for_gzip(
+    accept: str, coding: str | None, client: Client
+) -> None:
+    """A weight of 0 is a refusal."""
+    response = await get(client, "/metrics", Accept_Encoding=accept)
+
+    assert response.headers.get("Content-Encoding") == coding
+
+
 async def test_health_speaks_of_this_process_alone(client: Client, readiness: Readiness) -> None:
     """`/healthz` is fine while the upstream is not: restarting the proxy would heal nothing."""
     readiness.reason = "the upstream is not reachable"

@@ -20,6 +20,8 @@ TESTS = (
     *("conformance/test_failure.py", "conformance/test_flow.py", "conformance/test_leaving.py"),
     *("integration/test_requests.py", "integration/test_responses.py"),
     *("test_tunnel.py", "test_realtime.py", "integration/test_tunnel.py"),
+    *("conformance/test_framing.py", "conformance/test_headers.py"),
+    *("conformance/test_streaming.py", "conformance/test_upgrade.py"),
 )
 IS_COMPILED = (
     "from goodput_proxy import heads, relay, tap, timeline, upstream;"

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from goodput_proxy.forwarded import Origin
 from goodput_proxy.heads import (
     Refusal,
     check_request,
+    check_size,
     error_body,
     find_header,
+    join_header,
     request_head,
     response_head,
 )
@@ -43,8 +46,10 @@ def test_targets_are_sent_in_origin_form(target: str, expected: str) -> None:
 
 
 def test_options_of_the_whole_server() -> None:
-    """`OPTIONS *` is the one request without a path."""
-    assert check_request("OPTIONS", "*", (1, 1), [HOST], chunked=False) == "*"
+    """`OPTIONS *` is the one request without a path; a URL without a path says the same."""
+    for target in ("*", "http://other"):
+        assert check_request("OPTIONS", target, (1, 1), [HOST], chunked=False) == "*"
+    assert check_request("OPTIONS", "http://other/", (1, 1), [HOST], chunked=False) == "/"
 
 
 @pytest.mark.parametrize(
@@ -59,6 +64,8 @@ def test_options_of_the_whole_server() -> None:
         (501, "POST", "/", (1, 1), [HOST, CHUNKED, CHUNKED]),
         (400, "GET", "/", (1, 1), []),
         (417, "POST", "/", (1, 1), [HOST, (b"Expect", b"miracles")]),
+        (417, "POST", "/", (1, 1), [HOST, (b"Expect", b"100-continue, miracles")]),
+        (417, "POST", "/", (1, 1), [HOST, (b"Expect", b"100-continue"), (b"Expect", b"x")]),
         (400, "GET", "*", (1, 1), [HOST]),
         (400, "GET", "path", (1, 1), [HOST]),
         (400, "GET", "", (1, 1), [HOST]),
@@ -75,6 +82,29 @@ def test_refusals(
 
     assert caught.value.status == status
     assert set(json.loads(caught.value.body)) == {"error"}
+
+
+def test_the_largest_head() -> None:
+    """The bound is that of names, values and target together."""
+    check_size("/" * 993, [HOST, (b"", b"xx")], 1000)
+    for target, headers in (
+        ("/" * 994, [HOST, (b"", b"xx")]),
+        ("/", [HOST, *[(b"X", b"y")] * 500]),
+    ):
+        with pytest.raises(Refusal) as caught:
+            check_size(target, headers, 1000)
+        assert caught.value.status == 431
+
+
+def test_a_refusal_is_a_whole_answer() -> None:
+    """It closes the connection; an answer to HEAD has no body."""
+    refusal = Refusal(400, b"Bad Request", "No.")
+    head, body = refusal.answer().split(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert head.endswith(b"\r\nConnection: close")
+    assert body == error_body("No.", "refused")
+    assert refusal.answer(to_head=True) == head + b"\r\n\r\n"
 
 
 def test_http_1_0_needs_no_host() -> None:
@@ -138,6 +168,23 @@ def test_finding_a_header() -> None:
     """Names are compared without case; what is absent is empty."""
     assert find_header([HOST, (b"X-A", b"1"), (b"x-a", b"2")], b"x-a") == b"1"
     assert find_header([HOST], b"x-a") == b""
+
+
+def test_the_origin_is_told_behind_what_stops_here() -> None:
+    """A client cannot have the proxy's own headers taken away."""
+    headers = [(b"Connection", b"X-Forwarded-For"), HOST, (b"X-Forwarded-For", b"forged")]
+    head = request_head("GET", "/", headers, chunked=False, origin=Origin(b"192.0.2.1", b"http"))
+
+    assert head == (
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\n"
+        b"X-Forwarded-Proto: http\r\nX-Forwarded-Host: x\r\n\r\n"
+    )
+
+
+def test_joining_a_header() -> None:
+    """Several lines are one list."""
+    assert join_header([HOST, (b"X-A", b"1"), (b"x-a", b"2, 3")], b"x-a") == b"1, 2, 3"
+    assert join_header([HOST], b"x-a") == b""
 
 
 def test_errors_have_the_shape_that_clients_expect() -> None:

@@ -21,7 +21,7 @@ LIVE_CORE = [
 ]
 # A module imports only what stands left of it.
 ORDER = [
-    *("faults", "duration", "address", "heads", "upgrades"),
+    *("faults", "duration", "address", "forwarded", "heads", "upgrades"),
     *("stream.events", "stream.decoding", "stream.output", "stream.usage", "stream.answer"),
     *("stream.framing", "stream.strings", "stream.sse", "stream.lines", "stream.array"),
     *(
@@ -67,6 +67,7 @@ ORDER = [
         "proxy",
         "departures",
         "patience",
+        "reading",
         "surplus",
         "listener",
         *("live", "live.feed", "live.assets", "live.routes"),
@@ -105,6 +106,7 @@ PURE = (
         "trace",
         "judged",
         "edges",
+        "forwarded",
         "heads",
         "upgrades",
     ]

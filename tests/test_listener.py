@@ -28,6 +28,10 @@ class FakeProxy:
 
     def __init__(self, handle: Handle) -> None:
         self.handle = handle
+        self.refusals = 0
+
+    def count_refusal(self) -> None:
+        self.refusals += 1
 
 
 class FakeRelay:
@@ -165,17 +169,19 @@ async def test_flow_control() -> None:
 
 
 async def test_malformed_head() -> None:
-    """What cannot be parsed is answered without its bytes, and the handler never sees it."""
+    """What cannot be parsed is answered without its bytes, and counted; no handler sees it."""
 
     async def handle(_: Request, __: object) -> bool:
         raise AssertionError
 
-    async with connected(make_listener(handle)) as (connection, transport):
+    listener = make_listener(handle)
+    async with connected(listener) as (connection, transport):
         connection.data_received(b"secret\r\n\r\n")
         await settle()
         assert transport.written.startswith(b"HTTP/1.1 400 Bad Request\r\n")
         assert b"secret" not in transport.written
         assert transport.closed
+    assert cast("FakeProxy", listener._proxy).refusals == 1
 
 
 async def test_malformed_body() -> None:
@@ -425,6 +431,30 @@ async def test_a_malformed_wish() -> None:
 
     assert transport.written.startswith(b"HTTP/1.1 400 ")
     assert transport.written.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "again"),
+    [(WISH % b"other", False), (WISH % b"websocket", True), (GET, True)],
+)
+async def test_a_wish_that_is_too_far_from_the_end_of_its_head(
+    head: bytes,
+    again: bool,  # noqa: FBT001 -- a test's parameter
+) -> None:
+    """Aiohttp loses what follows in the same read, so the connection must close."""
+    seen: list[bool] = []
+
+    async def handle(request: Request, _: object) -> bool:
+        seen.append(request.keep_alive)
+        return request.keep_alive
+
+    async with connected(make_listener(handle)) as (connection, transport):
+        for data in (head[:-2], b"X-A: " + b"a" * 20_000, b"\r\n\r\n" + GET):
+            connection.data_received(data)
+        await settle()
+
+    assert seen == ([True, True] if again else [False])
+    assert transport.closed
 
 
 async def test_a_wish_on_a_connection_that_closes() -> None:

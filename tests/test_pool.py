@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from goodput_proxy.address import Upstream
+from goodput_proxy.address import Listen, Upstream
 from goodput_proxy.pool import UpstreamError, UpstreamPool
 from goodput_proxy.record import End
 from tests.conftest import require_program
@@ -185,6 +185,23 @@ async def test_unknown_host(host: str) -> None:
 
     assert End.CONNECT_FAILED is caught.value.end
     assert bench.failures == ["connect"]
+
+
+async def test_the_proxy_itself() -> None:
+    """A connection that leads to one of our own listeners is closed, and nothing is sent."""
+    async with serving() as server:
+        bench = Bench(Upstream("127.0.0.1", server.port))
+        bench.pool.own = [Listen("127.0.0.2", server.port)]
+        bench.pool.release(await bench.exchange(server))
+        bench.pool.close()
+        for host in ("127.0.0.1", "0.0.0.0"):
+            bench.pool.own = [Listen("::", 1), Listen(host, server.port)]
+            with pytest.raises(UpstreamError, match="it is this proxy itself") as caught:
+                await bench.pool.acquire()
+            assert caught.value.end is End.CONNECT_FAILED
+        await server.peers[-1].ended()
+        assert server.peers[-1].size == 0
+    assert bench.failures == ["connect", "connect"]
 
 
 async def test_timeout(monkeypatch: pytest.MonkeyPatch) -> None:

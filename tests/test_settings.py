@@ -53,6 +53,7 @@ def problems(*arguments: str) -> tuple[str, ...]:
 FIELDS = [
     ("upstream", "http://127.0.0.1:8000", "http://a:1", "https://b:2", "unix:/c"),
     ("listen", "0.0.0.0:9000", "127.0.0.1:1", "127.0.0.2:2", "[::1]:3"),
+    ("forwarded_headers", "False", "True", "False", "True"),
     ("admin_listen", "0.0.0.0:9001", "127.0.0.1:1", "127.0.0.2:2", "[::1]:3"),
     ("slo.preset", "None", "guidellm/chat", "guidellm/rag", "mlperf/gptj/server"),
     ("slo.ttft", "500ms", "1s", "2s", "3s"),
@@ -343,6 +344,8 @@ NO_DURATION = "is not a duration: a duration is a number with a unit"
         ("--upstream ftp://a", [("upstream", "'ftp://a' is not an upstream: expected http://")]),
         ("--upstream http://a:b", [("upstream", "'http://a:b' is not a URL (Port could not")]),
         ("--upstream http://a/v1", [("upstream", "there is more than scheme, host and port")]),
+        ("--upstream http://localhost:9000", [("listen", "0.0.0.0:9000 is the upstream")]),
+        ("--upstream http://[::1]:1 --listen [::1]:1", [("listen", "the proxy would ask itself")]),
         ("--listen 9000", [("listen", "'9000' is not an address: expected HOST:PORT")]),
         ("--admin-listen :x", [("admin_listen", "':x' is not an address: expected HOST:PORT")]),
         ("--slo.objective 0", [("slo.objective", "should be greater than 0 (got '0')")]),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,7 +19,13 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from goodput_proxy.address import Listen, ListenAddress, Upstream, UpstreamAddress
+from goodput_proxy.address import (
+    Listen,
+    ListenAddress,
+    Upstream,
+    UpstreamAddress,
+    is_listening_at,
+)
 
 from .operation import DrainSettings, LimitSettings, LogSettings, TimeoutSettings
 from .promises import MatchSettings, SloClassSettings, SloHeaderSettings, SloSettings
@@ -70,10 +76,16 @@ class Settings(CommandSettings):
     listen: ListenAddress = Field(
         Listen("0.0.0.0", 9000),  # noqa: S104 -- a sidecar serves its pod's address
         description="where clients connect",
+        validate_default=True,  # the upstream may be there
     )
     admin_listen: ListenAddress = Field(
         Listen("0.0.0.0", 9001),  # noqa: S104
         description="where the live page, /api/v1, /metrics, /healthz and /readyz are served",
+    )
+    forwarded_headers: bool = Field(
+        default=False,
+        description="tell the upstream of the client: X-Forwarded-For is appended to,"
+        " X-Forwarded-Proto and X-Forwarded-Host are added where they are absent",
     )
     config: Path | None = Field(None, description="YAML file with any of these settings")
     slo: SloSettings = SloSettings()
@@ -88,6 +100,14 @@ class Settings(CommandSettings):
     admin_listen_tls: ServerTlsSettings = ServerTlsSettings()
     upstream_tls: UpstreamTlsSettings = UpstreamTlsSettings()
     log: LogSettings = LogSettings()
+
+    @field_validator("listen")
+    @classmethod
+    def _is_not_the_upstream(cls, listen: Listen, info: ValidationInfo) -> Listen:
+        upstream = info.data.get("upstream")
+        if upstream is not None and is_listening_at(listen, upstream.host, upstream.port):
+            raise ValueError(f"{listen} is the upstream: the proxy would ask itself")
+        return listen
 
     @field_validator("slo_classes")
     @classmethod

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from tests.integration.fake_upstream import Answer
 
 CHAT_PATH = b"/v1/chat/completions"
+GET = b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n"
+GET_10 = b"GET /x HTTP/1.0\r\nHost: x\r\n\r\n"
+HEAD = b"HEAD /x HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED_POST = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 SSE_HEADERS = b"Content-Type: text/event-stream\r\n"
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 import ssl
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -17,118 +15,17 @@ from goodput_proxy.listener import ClientConnection
 from tests.conformance.test_flow import BODY_BYTES, MIB, digest, pieces, stalled
 from tests.frames import CLOSE, frame
 from tests.integration.fake_upstream import Ending, FakeUpstream
-from tests.integration.harness import get_request, post, scrape, sized
+from tests.integration.harness import get_request, scrape
+from tests.integration.tunnels import CHAOS, HANDSHAKE, SWITCH, WISHES, open_tunnel, serving
 from tests.streams import load_case
 from tests.test_pool import make_certificate
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from tests.integration.conftest import StartProxy
-    from tests.integration.fake_upstream import Peer
     from tests.integration.harness import RunningProxy
-
-WISHES = (b"Connection: keep-alive, Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: a")
-HANDSHAKE = get_request(b"/ws", *WISHES)
-SWITCH = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUPGRADE: websocket\r\nX-Odd: \xe9\r\n"
-    b"Connection: Upgrade\r\nSec-WebSocket-Accept: b\r\n\r\n"
-)
-CHAOS = random.Random(5).randbytes(300_000)
-
-
-async def open_tunnel(
-    proxy: RunningProxy, early: bytes = b"", behind: bytes = b"", handshake: bytes = HANDSHAKE
-) -> list[Peer]:
-    """Return client and server of a tunnel, with what was sent early on its way."""
-    client, server = await proxy.begin(handshake + early)
-    await server.request()
-    server.send(SWITCH + behind)
-    await client.until(rb"\r\n\r\n")
-    head = client.take()
-    assert head.startswith(SWITCH)
-    client.received += head[len(SWITCH) :]
-    return [client, server]
-
-
-async def test_the_request_and_the_101_pass_with_what_makes_them_an_upgrade(
-    proxy: RunningProxy,
-) -> None:
-    """The wish is passed on, rewritten for its connection; the 101 head as it is."""
-    client, server = await proxy.begin(HANDSHAKE)
-    head, _ = await server.request()
-    server.send(SWITCH)
-    await client.until(rb"\r\n\r\n")
-
-    tail = (b"Sec-WebSocket-Key: a", b"Connection: Upgrade", b"Upgrade: websocket")
-    assert head == get_request(b"/ws", *tail)
-    assert client.take() == SWITCH
-
-
-@pytest.mark.parametrize("direction", [0, 1])
-async def test_bytes_pass_as_they_are(proxy: RunningProxy, direction: int) -> None:
-    """Whatever is sent arrives, either way."""
-    ends = await open_tunnel(proxy)
-    sender, receiver = ends[direction], ends[1 - direction]
-    await sender.pour(CHAOS[i : i + 1000] for i in range(0, len(CHAOS), 1000))
-    await receiver.until_size(receiver.size - len(receiver.received) + len(CHAOS))
-
-    assert receiver.take() == CHAOS
-
-
-async def test_both_ways_at_once(proxy: RunningProxy) -> None:
-    """Neither direction waits for the other."""
-    client, server = await open_tunnel(proxy)
-    sizes = [end.size - len(end.received) + len(CHAOS) for end in (client, server)]
-    back = CHAOS[::-1]
-    await asyncio.gather(
-        client.pour(CHAOS[i : i + 7000] for i in range(0, len(CHAOS), 7000)),
-        server.pour(back[i : i + 3000] for i in range(0, len(back), 3000)),
-    )
-    await client.until_size(sizes[0])
-    await server.until_size(sizes[1])
-
-    assert (client.take(), server.take()) == (back, CHAOS)
-
-
-async def test_what_was_sent_early_is_not_lost(proxy: RunningProxy) -> None:
-    """Neither what a client sends behind its request, nor a server behind its 101."""
-    client, server = await open_tunnel(proxy, b"from client " * 9000, b"from server")
-    await client.until(rb"from server$")
-    await server.until(rb"(from client ){9000}$")
-    client.send(b"more")
-    await server.until(rb"client more$")
-
-
-@pytest.mark.parametrize("first", [0, 1])
-async def test_a_half_close_passes_and_the_other_way_goes_on(
-    proxy: RunningProxy, first: int
-) -> None:
-    """A side that has sent all of it still receives."""
-    ends = await open_tunnel(proxy)
-    early, late = ends[first], ends[1 - first]
-    early.send(b"last words")
-    early.finish()
-    await late.until(rb"last words$")
-    assert await late.ended() is Ending.FIN
-    late.send(b"the answer")
-    await early.until(rb"the answer$")
-    late.finish()
-
-    assert await early.ended() is Ending.FIN
-    await proxy.idle()
-
-
-@pytest.mark.parametrize("first", [0, 1])
-async def test_a_reset_passes(proxy: RunningProxy, first: int) -> None:
-    """A side that breaks off is seen to have broken off."""
-    ends = await open_tunnel(proxy)
-    ends[first].reset()
-
-    assert await ends[1 - first].ended() is Ending.RST
-    await proxy.idle()
 
 
 def held_bytes(proxy: RunningProxy) -> int:
@@ -161,34 +58,6 @@ async def test_a_side_that_does_not_read_stops_the_other(proxy: RunningProxy, fi
     assert receiver.digest.hexdigest() == digest(pieces(BODY_BYTES))
 
 
-async def test_a_tunnel_is_counted_and_its_connection_not_used_again(
-    proxy: RunningProxy, upstream: FakeUpstream
-) -> None:
-    """It is no inference, and leaves nothing in the pool."""
-    client, server = await open_tunnel(proxy)
-    client.finish()
-    await server.ended()
-    server.finish()
-    samples = await proxy.samples()
-    again = await proxy.connect()
-    again.send(get_request(b"/x"))
-    await (await upstream.accept()).request()
-
-    assert samples.total("goodput_passthrough_requests_total", kind="tunnel") == 1
-    assert samples.verdicts() == {}
-    assert len(upstream.peers) == 2
-
-
-async def test_a_tunnel_ends_with_the_drain(start_proxy: StartProxy) -> None:
-    """At the deadline both sides see the end."""
-    proxy = await start_proxy()
-    client, server = await open_tunnel(proxy)
-    await proxy.app.stop()
-
-    await client.ended()
-    await server.ended()
-
-
 async def test_an_idle_tunnel_is_closed(start_proxy: StartProxy) -> None:
     """Nothing from either side for long enough ends it."""
     proxy = await start_proxy(timeouts={"tunnel": "50ms"})
@@ -197,59 +66,6 @@ async def test_an_idle_tunnel_is_closed(start_proxy: StartProxy) -> None:
     assert await client.ended() is Ending.FIN
     assert await server.ended() is Ending.FIN
     await proxy.idle()
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        SWITCH.replace(b"websocket", b"other"),
-        SWITCH.replace(b"UPGRADE: websocket\r\n", b""),
-    ],
-)
-async def test_another_protocol_than_was_asked_for(proxy: RunningProxy, answer: bytes) -> None:
-    """It is a failure of the server, and no tunnel."""
-    client, server = await proxy.begin(HANDSHAKE)
-    await server.request()
-    server.send(answer)
-
-    assert (await client.answer()).status == 502
-    samples = await proxy.samples()
-    assert samples.total("goodput_upstream_errors_total", reason="protocol") == 1
-
-
-@pytest.mark.parametrize(
-    "wishes",
-    [
-        (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: x"),
-        (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: a, H2C", b"HTTP2-Settings: x"),
-        (b"Upgrade: websocket",),
-        (b"Connection: Upgrade",),
-        (b"Connection: Upgrade", b"Upgrade:"),
-    ],
-)
-async def test_what_is_not_asked_for_in_full_is_stripped(
-    proxy: RunningProxy, wishes: tuple[bytes, ...]
-) -> None:
-    """HTTP/2 over an upgrade and half a wish are plain requests, also for what follows them."""
-    client, server = await proxy.begin(get_request(b"/1", *wishes) + get_request(b"/2"))
-    for target in (b"/1", b"/2"):
-        head, _ = await server.request()
-        assert head == get_request(target)
-        server.send(sized(target))
-        assert (await client.answer()).body == target
-
-
-async def test_a_request_with_a_body_is_not_upgraded(proxy: RunningProxy) -> None:
-    """Where the protocols change would depend on what arrives when."""
-    client, server = await proxy.begin(post(b"{}", *WISHES, path=b"/ws"))
-    head, body = await server.request()
-    server.send(SWITCH)
-
-    assert (head, body) == (
-        post(b"", b"Sec-WebSocket-Key: a", path=b"/ws").replace(b"Length: 0", b"Length: 2"),
-        b"{}",
-    )
-    assert (await client.answer()).status == 502
 
 
 async def test_an_inference_path_may_become_a_tunnel(proxy: RunningProxy) -> None:
@@ -265,47 +81,6 @@ async def test_an_inference_path_may_become_a_tunnel(proxy: RunningProxy) -> Non
     assert samples.total("goodput_passthrough_requests_total", kind="tunnel") == 1
     assert samples.verdicts() == {}
     assert samples.total("goodput_requests_in_flight") == 0
-
-
-async def test_other_protocols(proxy: RunningProxy) -> None:
-    """What is asked for need not be a WebSocket: aiohttp does not have to know it."""
-    wish = get_request(b"/x", b"Connection: upgrade", b"Upgrade: a/1, b")
-    client, server = await proxy.begin(get_request(b"/0") + wish + b"GET early")
-    await server.request()
-    server.send(sized(b"0"))
-    assert (await client.answer()).body == b"0"
-    head, _ = await server.request()
-    assert head == get_request(b"/x", b"Connection: Upgrade", b"Upgrade: a/1, b")
-    client.send(b" and later")
-    server.send(SWITCH.replace(b"websocket", b"B"), b"back")
-    await server.until(rb"^GET early and later$")
-    await client.until(rb"back$")
-
-
-async def test_a_declined_wish_for_another_protocol(proxy: RunningProxy) -> None:
-    """What was held back behind it are requests, after all."""
-    wish = get_request(b"/1", b"Connection: upgrade", b"Upgrade: other")
-    client, server = await proxy.begin(wish + get_request(b"/2"))
-    client.send(get_request(b"/3"))
-    for target in (b"/1", b"/2", b"/3"):
-        head, _ = await server.request()
-        assert head.startswith(b"GET " + target)
-        server.send(sized(target))
-        assert (await client.answer()).body == target
-
-
-async def test_an_upload_behind_a_declined_wish(proxy: RunningProxy) -> None:
-    """What its body says is nobody's wish."""
-    body = b"x\r\nUpgrade: other\r\n\r\nthe rest"
-    upload = post(body, path=b"/2")
-    client, server = await proxy.begin(HANDSHAKE + upload[: -len(body)])
-    await server.request()
-    server.send(sized(b"no"))
-    assert (await client.answer()).body == b"no"
-    await server.until_head()
-    client.send(body)
-
-    assert (await server.request())[1] == body
 
 
 async def test_a_client_that_leaves_before_the_101(proxy: RunningProxy) -> None:
@@ -328,62 +103,6 @@ async def test_a_side_that_is_gone_does_not_hold_the_other(start_proxy: StartPro
     await pouring
 
     await eventually(lambda: not proxy.connections, "no client's connection")
-
-
-@asynccontextmanager
-async def serving(
-    handlers: dict[str, Callable[[web.Request], Awaitable[web.WebSocketResponse]]],
-) -> AsyncIterator[str]:
-    """Run a server of WebSockets, by path."""
-    application = web.Application()
-    for path, handler in handlers.items():
-        application.router.add_get(path, handler)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
-
-
-@pytest.fixture
-async def echo_url() -> AsyncIterator[str]:
-    """Run a WebSocket server that answers every message and closes when it is told to."""
-
-    async def echo(request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(protocols=("b",), compress="deflate" in request.path)
-        await socket.prepare(request)
-        async for message in socket:
-            if message.data == "close":
-                await socket.close(code=4001, message=b"enough")
-            elif message.type is aiohttp.WSMsgType.TEXT:
-                await socket.send_str(message.data)
-            else:
-                await socket.send_bytes(message.data)
-        return socket
-
-    async with serving({"/{tail:.*}": echo}) as url:
-        yield url
-
-
-@pytest.mark.parametrize("path", ["/plain", "/deflate"])
-async def test_a_real_websocket(start_proxy: StartProxy, echo_url: str, path: str) -> None:
-    """Messages, sub-protocol, compression and close code are those of the server."""
-    proxy = await start_proxy(upstream=echo_url)
-    async with aiohttp.ClientSession() as session:
-        socket = await session.ws_connect(
-            f"{proxy.app.proxy_url}{path}", protocols=("a", "b"), compress=15
-        )
-        assert socket.protocol == "b"
-        assert bool(socket.compress) == (path == "/deflate")
-        for text in ("hi", "\u00e9" * 70_000):
-            await socket.send_str(text)
-            assert await socket.receive_str() == text
-        await socket.send_bytes(CHAOS)
-        assert await socket.receive_bytes() == CHAOS
-        await socket.send_str("close")
-        message = await socket.receive()
-        assert (message.data, message.extra) == (4001, "enough")
-    await proxy.idle()
 
 
 @pytest.mark.parametrize("first", [0, 1])
