@@ -120,9 +120,15 @@ def split_headers(lines: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
 
 def parse_chunks(data: bytes) -> bytes | None:
     """Return the body that a whole chunked message without trailers holds, None if it is cut."""
-    body, trailers, used, complete = _parse_chunks(data)
+    body, trailers = parse_trailed_chunks(data)
     assert not trailers
-    return body if complete and used == len(data) else None
+    return body
+
+
+def parse_trailed_chunks(data: bytes) -> tuple[bytes | None, list[tuple[bytes, bytes]]]:
+    """Return body and trailers of a chunked message, None for the body if it is cut."""
+    body, trailers, used, complete = _parse_chunks(data)
+    return body if complete and used == len(data) else None, trailers
 
 
 def _grown(answer: Answer, size: int) -> Answer:
@@ -355,7 +361,11 @@ class FakeUpstream:
     async def accept(self) -> Peer:
         """Wait for the next connection that no one has accepted."""
         async with asyncio.timeout(PATIENCE_S):
-            return await self._new.get()
+            return await self.next()
+
+    async def next(self) -> Peer:
+        """Wait for as long as it takes."""
+        return await self._new.get()
 
     async def stop(self) -> None:
         """Stop listening and break off every connection."""
