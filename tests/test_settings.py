@@ -71,7 +71,7 @@ FIELDS = [
     ("limits.body_scan_bytes", "33554432", "1024", "1025", "1026"),
     ("limits.head_bytes", "65536", "1024", "1025", "1026"),
     ("limits.body_bytes", "None", "1", "2", "3"),
-    ("limits.connections", "10000", "1", "2", "3"),
+    ("limits.connections", "8192", "1", "2", "3"),
     ("timeouts.connect", "5s", "1s", "2s", "3s"),
     ("timeouts.idle", "10m", "1s", "2s", "3s"),
     ("timeouts.tunnel", "1h", "1s", "2s", "3s"),

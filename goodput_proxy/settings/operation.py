@@ -39,7 +39,7 @@ class LimitSettings(Group):
         " decides",
     )
     connections: int = Field(
-        10_000,
+        8192,
         ge=1,
         description="clients' connections at a time, as far as file descriptors allow (two for"
         " each); one more is answered 503",
