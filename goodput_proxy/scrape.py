@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
+from yarl import URL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,18 +42,22 @@ async def scrape(client: aiohttp.ClientSession, admin_url: str) -> Sequence[Samp
     Raises:
         ScrapeError: when nobody answers there, or somebody else does.
     """
-    url = f"{admin_url.rstrip('/')}/metrics"
+    url = URL(admin_url) / "metrics"
+    timeout = aiohttp.ClientTimeout(total=SCRAPE_TIMEOUT_S)
     try:
-        async with client.get(
-            url, timeout=aiohttp.ClientTimeout(total=SCRAPE_TIMEOUT_S)
-        ) as response:
+        async with client.get(url, timeout=timeout) as response:
             if response.status != 200:
-                raise ScrapeError(f"{url} answers with HTTP {response.status}")
+                raise ScrapeError(f"{public(url)} answers with HTTP {response.status}")
             return parse(await response.text())
     except (aiohttp.ClientError, OSError) as error:  # a timeout is an OSError
-        raise ScrapeError(f"{url} cannot be read: {reason_of(error)}") from None
+        raise ScrapeError(f"{public(url)} cannot be read: {reason_of(error)}") from None
     except ValueError:
-        raise ScrapeError(f"{url} is not Prometheus' text format") from None
+        raise ScrapeError(f"{public(url)} is not Prometheus' text format") from None
+
+
+def public(url: URL) -> str:
+    """Return a URL as it may be printed: without a password."""
+    return str(url.with_user(None)).rstrip("/")
 
 
 def reason_of(error: Exception) -> str:

@@ -13,6 +13,7 @@ import yaml
 from goodput_proxy.classify import Route, classify
 from goodput_proxy.cli import main
 from goodput_proxy.doubts import find_doubts
+from goodput_proxy.gate.settings import GateSettings
 from goodput_proxy.metrics import Metrics
 from goodput_proxy.policy import build_policy
 from goodput_proxy.settings import Settings
@@ -129,6 +130,20 @@ def test_the_example_of_check_is_what_it_prints(
 
     assert main(arguments) == 0
     assert capsys.readouterr() == (shown, "")
+
+
+def test_the_flags_of_the_gate_are_documented() -> None:
+    """Every flag stands on the page with its variable and its default, and no other does."""
+    text = (ROOT / "docs" / "gate.md").read_text()
+    rows = re.findall(r"^\| `--([\w-]+)` \| `(\w+)`[^|]* \|[ `]*(.*?)[ `]*\|", text, re.MULTILINE)
+    expected = []
+    for name, field in GateSettings.model_fields.items():
+        flag = (field.alias or name).replace("_", "-")
+        default = field.default or ("now" if flag == "at" else "")
+        variable = "GOODPUT_GATE_" + flag.replace("-", "_").upper()
+        expected.append((flag, variable, str(default)))
+
+    assert sorted(rows) == sorted(expected)
 
 
 # -- wire formats
