@@ -3,7 +3,7 @@
 #
 # PYTHON=python3.12  the Python to make .venv from; default: the first 3.11 to 3.14 that is found
 # FOR=20s            how long the demo runs
-# ARGS='-k relay'    further arguments of pytest, or of the bench
+# ARGS='-k relay'    further arguments of pytest, of the bench, or of verify-aiperf
 # UV_ARGS=--upgrade  further arguments of `uv pip compile` in `make lock`
 
 FOR ?= 60s
@@ -132,6 +132,10 @@ coverage: $(DEV) ## pytest, then: the pure core at 100 % of its branches, all at
 verify-real: $(DEV) ## against a real inference server (installs torch into .venv-real)
 	$(BIN)/python -m tests.real.verify_real
 
+.PHONY: verify-aiperf
+verify-aiperf: $(DEV) ## beside AIPerf and vLLM's client (installs AIPerf into .venv-aiperf; ARGS=--write)
+	$(BIN)/python -m tests.agreement.verify_agreement $(ARGS)
+
 .PHONY: bench-peers
 bench-peers: $(DEV) ## the bench's peers from the package index, each into its own .venv-bench/
 	$(BIN)/python -m bench.peers.install
@@ -161,7 +165,7 @@ lock: $(VENV_MADE) ## write requirements/*.txt anew from pyproject.toml (UV_ARGS
 	$(UV_COMPILE) -o requirements/lock.txt --group lock
 
 .PHONY: clean
-clean: ## remove .venv, caches and built files (but not .venv-real)
+clean: ## remove .venv, caches and built files (but not .venv-real and .venv-aiperf)
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis \
 		.mypy_cache .pytest_cache .ruff_cache
 	find bench goodput_proxy tests -name __pycache__ -type d -exec rm -rf {} +

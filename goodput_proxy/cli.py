@@ -1,8 +1,8 @@
 """The command line: which subcommand, its settings, its exit code.
 
-Exit codes: 0 done; 1 the answer is no (`check`); 2 the command line, the environment, the
-file or an address is unusable, with one line each on standard error; 130 or 143 when a second
-SIGINT or SIGTERM has cut running requests off (`serve`).
+Exit codes: 0 done; 1 the answer is no (`check`, `gate`); 2 the command line, the environment, the
+file or an address is unusable, with one line each on standard error; 3 there is no answer (`gate`);
+130 or 143 when a second SIGINT or SIGTERM has cut running requests off (`serve`).
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 PROGRAM = "goodput-proxy"
+_INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
 
 _OVERVIEW = f"""\
 usage: {PROGRAM} [COMMAND] [SETTINGS]
@@ -45,6 +46,7 @@ commands:
   demo    a simulated server, the proxy and a load that overwhelms it
   inject  Kubernetes manifests in, the same with the sidecar out
   webhook the same for every pod that asks for it, while it is created
+  gate    whether the goodput ratio of a window is good enough, for pipelines
 
 `{PROGRAM} COMMAND --help` lists a command's settings.
 `{PROGRAM} --version` prints the version."""
@@ -144,12 +146,25 @@ def webhook(arguments: Sequence[str]) -> int:
     return 0
 
 
+def gate(arguments: Sequence[str]) -> int:
+    """Judge a window of a running proxy, or of the past."""
+    from .gate.run import run_gate  # noqa: PLC0415 -- the sidecar does not need it
+    from .gate.settings import GateSettings  # noqa: PLC0415
+
+    settings = GateSettings.load(arguments, f"{PROGRAM} gate")
+    try:
+        return _run(run_gate(settings))
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
 _COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "serve": serve,
     "check": check,
     "demo": demo,
     "inject": inject,
     "webhook": webhook,
+    "gate": gate,
 }
 
 

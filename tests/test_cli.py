@@ -62,9 +62,8 @@ def test_help_names_the_commands(arguments: list[str], capsys: pytest.CaptureFix
     assert main(arguments) == 0
     out, err = capsys.readouterr()
     assert out.startswith("usage: goodput-proxy [COMMAND]")
-    assert all(
-        f"\n  {command} " in out for command in ("serve", "check", "demo", "inject", "webhook")
-    )
+    commands = ("serve", "check", "demo", "inject", "webhook", "gate")
+    assert all(f"\n  {command} " in out for command in commands)
     assert err == ""
 
 
@@ -80,6 +79,16 @@ def test_help_of_a_command_lists_its_flags(
     assert out.startswith(f"usage: goodput-proxy {command} ")
     assert "--slo.ttft" in out
     assert "(default: 500ms)" in out
+
+
+def test_help_of_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
+    """`gate --help` shows where to look and what must hold."""
+    with pytest.raises(SystemExit) as caught:
+        main(["gate", "--help"])
+    out = capsys.readouterr().out
+    assert caught.value.code == 0
+    assert out.startswith("usage: goodput-proxy gate ")
+    assert all(flag in out for flag in ("--proxy", "--for", "--prometheus", "--range", "--min"))
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

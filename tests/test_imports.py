@@ -73,11 +73,14 @@ ORDER = [
         *("live", "live.feed", "live.assets", "live.routes"),
         "admin",
     ),
-    *("log", "descriptors", "reload", "requestlog", "app"),
+    *("scrape", "log", "descriptors", "reload", "requestlog", "app"),
     *("explain", "doubts", "check", "cli", "__main__"),
 ]
-# The demonstration uses the proxy from outside, as its users do; only `cli` starts it.
-DEMO_USES = {"address", "app", "duration", "settings"}
+# These use the proxy from outside, as its users do; only `cli` starts them.
+OUTSIDE = {
+    "demo": {"address", "app", "duration", "scrape", "settings"},
+    "gate": {"duration", "scrape", "settings"},
+}
 # Manifests are written without a proxy at hand: nothing of the data path is known there.
 KUBERNETES_USES = {
     *("address", "certificates", "duration", "presets", "tls", "watch"),
@@ -88,7 +91,7 @@ KUBERNETES_ORDER = [
     *("addition", "removal", "plan", "routes", "policies", "selection", "injection", "settings"),
     *("command", "review", "credentials", "webhook"),
 ]
-ASIDE = ("demo", "kubernetes")
+ASIDE = (*OUTSIDE, "kubernetes")
 PURE = (
     ["faults"]
     + [name for name in ORDER if name.startswith("stream")]
@@ -174,11 +177,13 @@ def test_imports_go_one_way(name: str) -> None:
             assert ORDER.index(target) < ORDER.index(name), f"{name} imports {target}"
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("demo")])
-def test_the_demo_stands_outside(name: str) -> None:
-    """The demonstration knows the proxy by its public surface."""
+@pytest.mark.parametrize("name", [n for n in MODULES if n.startswith(tuple(OUTSIDE))])
+def test_who_looks_at_the_proxy_stands_outside(name: str) -> None:
+    """The demonstration and the gate know the proxy by its public surface."""
+    package = name.partition(".")[0]
     for target, _ in own_imports(name):
-        assert target.startswith("demo") or target in DEMO_USES, f"{name} imports {target}"
+        inside = target.partition(".")[0] == package
+        assert inside or target in OUTSIDE[package], f"{name} imports {target}"
 
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kubernetes.")])
@@ -209,14 +214,15 @@ def test_settings_are_handed_in(name: str) -> None:
 
 
 def test_prometheus_has_one_door() -> None:
-    """In the data path only the metrics know prometheus_client; the demo parses what it reads."""
+    """In the data path only the metrics know prometheus_client; those outside parse with it."""
     users = {
         name
         for name in MODULES
-        if any(target.split(".")[0] == "prometheus_client" for target, _ in imports(name))
+        for target, typing in imports(name)
+        if target.split(".")[0] == "prometheus_client" and not typing
     }
 
-    assert users == {"buckets", "frontier", "series", "thresholds", "metrics", "demo.scrape"}
+    assert users == {"buckets", "frontier", "series", "thresholds", "metrics", "scrape"}
 
 
 def test_one_place_catches_everything() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from .records import ClientRecord, Recount
-    from .scrape import Verdicts
+    from .verdicts import Verdicts
 
 # Peaks and final rates are averages over a third of the run: long enough for some hundred answers,
 # so that neither is a matter of luck.

@@ -30,9 +30,9 @@ from .load import Load, UsersAt, Workload, ramp
 from .outcome import Outcome, Sample, Spread
 from .records import near_limit, recount
 from .report import Report
-from .scrape import Verdicts, scrape
 from .server import SimulatedServer
 from .shapes import MODEL
+from .verdicts import Verdicts, fetch_verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -120,7 +120,7 @@ async def play(options: DemoOptions, out: TextIO, stop: asyncio.Event) -> Outcom
         stack.push_async_callback(app.stop)
         load = await stack.enter_async_context(Load(app.proxy_url, options.workload, options.seed))
         admin = await stack.enter_async_context(aiohttp.ClientSession())
-        fetch = partial(scrape, admin, app.admin_url)
+        fetch = partial(fetch_verdicts, admin, app.admin_url)
         report.opening(app.proxy_url, app.admin_url)
 
         begin_s = time.monotonic()

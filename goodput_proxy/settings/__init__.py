@@ -47,6 +47,7 @@ class CommandSettings(BaseSettings):
         env_ignore_empty=True,
         env_nested_delimiter="__",
         env_prefix="GOODPUT_",
+        env_prefix_target="all",  # also where an alias stands for a keyword, as `for` does
         extra="forbid",
         frozen=True,
     )

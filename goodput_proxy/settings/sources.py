@@ -65,6 +65,7 @@ _REASONS = {
     "tuple_type": "must be a list",
 }
 _UNPARSED = re.compile(r'error parsing value for field "(\w+)"')
+_UNPAIRED = re.compile(r"Parsing error encountered for ([\w.]+): not enough values to unpack")
 
 
 def describe_error(error: Any) -> str:
@@ -73,14 +74,20 @@ def describe_error(error: Any) -> str:
     if error["type"] in _REASONS:
         return f"{field}: {_REASONS[error['type']]}"
     message = error["msg"].removeprefix("Value error, ")
+    if not field:  # what is wrong is how several go together
+        return str(message)
     value = error["input"]
     if isinstance(value, str | int | float) and repr(value) not in message:
         message = f"{message} (got {value!r})"
-    return f"{field}: {message[0].lower()}{message[1:]}"
+    if not message[:2].isupper():  # such as URL
+        message = f"{message[0].lower()}{message[1:]}"
+    return f"{field}: {message}"
 
 
 def describe_source(message: str) -> str:
     """Say in one line what could not even be taken apart."""
     if unparsed := _UNPARSED.match(message):
         return f"{unparsed[1]}: must be JSON"
+    if unpaired := _UNPAIRED.match(message):
+        return f"{unpaired[1]}: must be KEY=VALUE"
     return message.removeprefix("error parsing CLI: ")

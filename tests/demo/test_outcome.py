@@ -9,7 +9,7 @@ import pytest
 
 from goodput_proxy.demo.outcome import Course, Outcome, Sample, Spread
 from goodput_proxy.demo.records import Recount
-from goodput_proxy.demo.scrape import Verdicts
+from goodput_proxy.demo.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ import pytest
 from goodput_proxy.demo.outcome import Outcome, Sample, Spread
 from goodput_proxy.demo.records import CUT, ClientRecord, recount
 from goodput_proxy.demo.report import Report
-from goodput_proxy.demo.scrape import Verdicts
+from goodput_proxy.demo.verdicts import Verdicts
 
 MS = 1_000_000
 LIMITS = (500 * MS, 100 * MS)

@@ -29,6 +29,14 @@ def test_flags() -> None:
     assert options.listen == "0.0.0.0:8000"
 
 
+def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every variable has the prefix: one that is called `FOR` is somebody else's."""
+    monkeypatch.setenv("FOR", "3s")
+    monkeypatch.setenv("GOODPUT_DEMO_FOR", "2s")
+
+    assert DemoSettings.load([]).options().duration_s == 2.0
+
+
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [(["--for", "60"], "for"), (["--slo.itl", "0s"], "slo.itl"), (["--fro", "1s"], "--fro")],

@@ -31,6 +31,7 @@ ATTEMPTS = 200
 class Prometheus:
     """The HTTP API of a running Prometheus."""
 
+    url: str
     client: aiohttp.ClientSession
 
     async def get(self, path: str, **parameters: str) -> Any:
@@ -82,8 +83,6 @@ async def scraping(
         admin_port: of the proxy.
         targets: labels under which it is scraped; one target each.
     """
-    program = require_program("prometheus")
-    port = free_port()
     scrapes = [
         {
             "job_name": labels["job"],
@@ -96,6 +95,17 @@ async def scraping(
         "rule_files": [str(RULES)],
         "scrape_configs": scrapes,
     }
+    async with running(directory, config) as prometheus:
+        yield prometheus
+
+
+@asynccontextmanager
+async def running(
+    directory: Path, config: dict[str, Any], *flags: str
+) -> AsyncIterator[Prometheus]:
+    """Run a Prometheus with a configuration, and with what `directory` holds in `data`."""
+    program = require_program("prometheus")
+    port = free_port()
     path = directory / "prometheus.yaml"
     path.write_text(yaml.safe_dump(config))
     log = directory / "prometheus.log"
@@ -106,13 +116,15 @@ async def scraping(
             f"--storage.tsdb.path={directory / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
             "--log.level=warn",
+            *flags,
             stderr=stderr,
             stdout=asyncio.subprocess.DEVNULL,
         )
+    url = f"http://127.0.0.1:{port}"
     try:
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+        async with aiohttp.ClientSession(url) as client:
             await _until_ready(client, process, log)
-            yield Prometheus(client)
+            yield Prometheus(url, client)
     finally:
         if process.returncode is None:
             process.kill()

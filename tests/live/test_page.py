@@ -22,7 +22,7 @@ from goodput_proxy.app import App
 from goodput_proxy.demo.engine import Profile
 from goodput_proxy.demo.load import Workload, ramp
 from goodput_proxy.demo.run import DemoOptions, play
-from goodput_proxy.demo.scrape import Verdicts, scrape
+from goodput_proxy.demo.verdicts import Verdicts, fetch_verdicts
 from goodput_proxy.record import Outcome
 from goodput_proxy.settings import Settings
 from goodput_proxy.stream import Api
@@ -127,7 +127,7 @@ def mixed(app: App) -> list[JudgedRequest]:
 async def counted(url: str) -> Verdicts:
     """Return what `/metrics` says."""
     async with aiohttp.ClientSession() as client:
-        return await scrape(client, url)
+        return await fetch_verdicts(client, url)
 
 
 def by_key(verdicts: Verdicts) -> dict[str, int]:

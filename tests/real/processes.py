@@ -1,7 +1,7 @@
 """The second environment, the real server in it, and the proxy in front: made, started, ended.
 
-Owns: the virtual environment with torch, the model directory, the two child processes and their
-log files. Knows nothing of requests or of what is checked.
+Owns: virtual environments beside the project's own, the model directory, child processes and
+their log files. Knows nothing of requests or of what is checked.
 
 Rules it keeps: every wait has a limit; a process is ended by the handle that started it, politely
 first; addresses are chosen by the operating system and read from what the process says about
@@ -66,25 +66,25 @@ class Running:
         return self.process.wait(STOP_LIMIT_S)
 
 
-def ensure_environment(directory: Path) -> Path:
-    """Create or complete the second virtual environment, and give the path of its Python.
+def ensure_environment(directory: Path, requirements: Path = REQUIREMENTS) -> Path:
+    """Create or complete a virtual environment, and give the path of its Python.
 
     The fingerprint of the requirements is kept inside, so that nothing is asked of a package index
     when it is already complete, and a changed pin is noticed.
     """
     python = directory / "bin" / "python"
     stamp = directory / "requirements.sha256"
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
     if python.exists() and stamp.exists() and _read(stamp) == wanted:
         return python
     if not python.exists():
         venv.create(directory, with_pip=True, symlinks=True)
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     try:
-        subprocess.run([*command, "-r", str(REQUIREMENTS)], check=True, timeout=INSTALL_LIMIT_S)
+        subprocess.run([*command, "-r", str(requirements)], check=True, timeout=INSTALL_LIMIT_S)
     except (subprocess.SubprocessError, OSError) as error:
         raise SetupError(
-            f"could not install {REQUIREMENTS.name} into {directory}: {error}"
+            f"could not install {requirements.name} into {directory}: {error}"
         ) from error
     stamp.write_text(wanted)
     return python
@@ -98,13 +98,13 @@ def versions(python: Path) -> str:
         "f'uvicorn {uvicorn.__version__}, starlette {starlette.__version__}, '"
         "f'Python {sys.version.split()[0]}')"
     )
-    return _output([str(python), "-c", code], MODEL_LIMIT_S)
+    return output([str(python), "-c", code], MODEL_LIMIT_S)
 
 
 def make_model(python: Path, directory: Path) -> None:
     """Write the model to `directory`/`MODEL_NAME`."""
     script, target = HERE / "make_tiny_model.py", directory / MODEL_NAME
-    _output([str(python), str(script), str(target)], MODEL_LIMIT_S)
+    output([str(python), str(script), str(target)], MODEL_LIMIT_S)
 
 
 def start_server(python: Path, directory: Path, *flags: str) -> Running:
@@ -112,8 +112,8 @@ def start_server(python: Path, directory: Path, *flags: str) -> Running:
     (directory / "hub-cache" / "hub").mkdir(parents=True, exist_ok=True)
     command = [str(python.with_name("transformers")), "serve", MODEL_NAME, "--device", "cpu"]
     address = ["--host", "127.0.0.1", "--port", "0"]
-    running = _start("server", [*command, *address, *flags], directory, _offline(directory))
-    found = _wait_for(running, re.compile(r"running on (http://127\.0\.0\.1:\d+)"))
+    running = start("server", [*command, *address, *flags], directory, _offline(directory))
+    found = wait_for(running, re.compile(r"running on (http://127\.0\.0\.1:\d+)"))
     return Running(running.name, running.process, running.log, url=found.group(1))
 
 
@@ -123,8 +123,8 @@ def start_proxy(upstream: str, directory: Path, *flags: str) -> Running:
     address = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GOODPUT_")}
     environment["PYTHONPATH"] = str(HERE.parents[1])
-    running = _start("proxy", [*command, *address, *flags], directory, environment)
-    found = _wait_for(running, re.compile(r'^\{.*"event": ?"listening".*\}$', re.MULTILINE))
+    running = start("proxy", [*command, *address, *flags], directory, environment)
+    found = wait_for(running, re.compile(r'^\{.*"event": ?"listening".*\}$', re.MULTILINE))
     said = json.loads(found.group(0))
     return Running(
         running.name,
@@ -157,7 +157,8 @@ def _offline(directory: Path) -> dict[str, str]:
     }
 
 
-def _start(name: str, command: list[str], directory: Path, environment: dict[str, str]) -> Running:
+def start(name: str, command: list[str], directory: Path, environment: dict[str, str]) -> Running:
+    """Start a program with a log file for all that it says."""
     log = directory / f"{name}.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(
@@ -171,7 +172,8 @@ def _start(name: str, command: list[str], directory: Path, environment: dict[str
     return Running(name, process, log)
 
 
-def _wait_for(running: Running, pattern: re.Pattern[str]) -> re.Match[str]:
+def wait_for(running: Running, pattern: re.Pattern[str]) -> re.Match[str]:
+    """Wait until a program has said what shows that it is ready, and give that."""
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline:
         ended = running.process.poll() is not None
@@ -184,7 +186,7 @@ def _wait_for(running: Running, pattern: re.Pattern[str]) -> re.Match[str]:
     raise SetupError(f"{running.name} did not start:\n{running.log_tail()}")
 
 
-def _output(command: list[str], limit_s: float) -> str:
+def output(command: list[str], limit_s: float) -> str:
     """Run a short command and give what it printed; show what it complained of if it fails."""
     try:
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=limit_s)

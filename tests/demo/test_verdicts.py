@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from goodput_proxy.demo.scrape import Verdicts, parse
+from goodput_proxy.demo.verdicts import Verdicts
+from goodput_proxy.scrape import parse
 
 EXPOSITION = """
 # HELP goodput_requests_total Requests by verdict.
@@ -26,7 +27,7 @@ goodput_requests_in_flight 3.0
 
 def test_verdicts_are_summed_over_apis_and_models() -> None:
     """Good includes good_partial; slow leaves out who left; the ratio is the design's."""
-    verdicts = parse(EXPOSITION)
+    verdicts = Verdicts.of(parse(EXPOSITION))
     assert verdicts.good == 16
     assert verdicts.slow == 15 - (7 - 4)
     assert verdicts.failed == 1 + 2
@@ -37,7 +38,7 @@ def test_verdicts_are_summed_over_apis_and_models() -> None:
 
 def test_causes_come_most_frequent_first() -> None:
     """A cause stands with its verdict; good requests have none."""
-    assert list(parse(EXPOSITION).causes.items()) == [
+    assert list(Verdicts.of(parse(EXPOSITION)).causes.items()) == [
         ("slow:ttft", 12),
         ("cancelled:client", 4),
         ("slow:itl", 3),
@@ -49,12 +50,12 @@ def test_causes_come_most_frequent_first() -> None:
 def test_difference_of_two_scrapes() -> None:
     """Between two scrapes only what was added counts; what is in flight is the later scrape's."""
     earlier = Verdicts(Counter({("good", ""): 4, ("slow", "ttft"): 12}), client_cancels=7)
-    passed = parse(EXPOSITION).since(earlier)
+    passed = Verdicts.of(parse(EXPOSITION)).since(earlier)
     assert (passed.good, passed.client_cancels, passed.in_flight) == (12, 0, 3)
     assert "slow:ttft" not in passed.causes
 
 
 def test_nothing_counted_has_no_ratio() -> None:
     """Without requests there is no ratio, rather than a good or a bad one."""
-    assert parse("").ratio is None
-    assert parse("").causes == {}
+    assert Verdicts.of([]).ratio is None
+    assert Verdicts.of([]).causes == {}

@@ -1,20 +1,23 @@
-"""The proxy's own counts, read from `/metrics` as Prometheus would.
+"""The proxy's own counts, as far as the demonstration shows them.
 
-Owns the three metrics that the demonstration shows; everything it knows of the proxy is their
-names. The rule: verdicts are read, never computed, so that what the terminal shows is what the
-proxy measured.
+Owns the three metrics that they are read from; everything it knows of the proxy is their names.
+The rule: verdicts are read, never computed, so that what the terminal shows is what the proxy
+measured.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from prometheus_client.parser import text_string_to_metric_families
+from goodput_proxy.scrape import scrape
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import aiohttp
+    from prometheus_client.samples import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,21 @@ class Verdicts:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     client_cancels: int = 0
     in_flight: int = 0
+
+    @classmethod
+    def of(cls, samples: Iterable[Sample]) -> Self:
+        """Add up the samples of a scrape over all APIs, models and classes."""
+        counts: Counter[tuple[str, str]] = Counter()
+        client_cancels = in_flight = 0
+        for sample in samples:
+            value = int(sample.value)
+            if sample.name == "goodput_requests_total":
+                counts[sample.labels["verdict"], sample.labels["cause"]] += value
+            elif sample.name == "goodput_client_cancels_total":
+                client_cancels += value
+            elif sample.name == "goodput_requests_in_flight":
+                in_flight += value
+        return cls(counts, client_cancels, in_flight)
 
     @property
     def good(self) -> int:
@@ -76,24 +94,6 @@ class Verdicts:
         return sum(count for (verdict, _), count in self.counts.items() if verdict == wanted)
 
 
-def parse(exposition: str) -> Verdicts:
-    """Read the verdict counters out of Prometheus' text format."""
-    counts: Counter[tuple[str, str]] = Counter()
-    client_cancels = in_flight = 0
-    for family in text_string_to_metric_families(exposition):
-        for sample in family.samples:
-            value = int(sample.value)
-            if sample.name == "goodput_requests_total":
-                counts[sample.labels["verdict"], sample.labels["cause"]] += value
-            elif sample.name == "goodput_client_cancels_total":
-                client_cancels += value
-            elif sample.name == "goodput_requests_in_flight":
-                in_flight += value
-    return Verdicts(counts, client_cancels, in_flight)
-
-
-async def scrape(client: aiohttp.ClientSession, admin_url: str) -> Verdicts:
-    """Fetch `/metrics` and read the verdict counters."""
-    async with client.get(f"{admin_url}/metrics") as response:
-        response.raise_for_status()
-        return parse(await response.text())
+async def fetch_verdicts(client: aiohttp.ClientSession, admin_url: str) -> Verdicts:
+    """Return what a running proxy has counted so far."""
+    return Verdicts.of(await scrape(client, admin_url))
