@@ -27,6 +27,7 @@ from .admin import Admin
 from .certificates import TlsError
 from .listener import Listener
 from .log import configure_logging
+from .meters import Meters
 from .metrics import Metrics
 from .pool import UpstreamError, UpstreamPool
 from .proxy import Proxy
@@ -71,6 +72,7 @@ class App:
         self._traffic: web.ServerRunner | None = None
         self._admin_runner: web.AppRunner | None = None
         self._pool: UpstreamPool | None = None
+        self._meters: Meters | None = None
         self._proxy: Proxy | None = None
         self.proxy_url = ""
         self.admin_url = ""
@@ -87,9 +89,12 @@ class App:
             credentials = load_credentials(settings, self.metrics)
         except TlsError as error:
             raise ConfigError([str(error)]) from None
+        self._meters = Meters(
+            self._policy, self.metrics, settings.limits, asyncio.get_running_loop().call_soon
+        )
         self._pool = UpstreamPool(
             settings.upstream,
-            self.metrics.upstream_error,
+            self._meters.upstream_error,
             connect_s=timeouts.connect.seconds,
             idle_s=timeouts.idle.seconds,
             keepalive_s=timeouts.upstream_keepalive.seconds,
@@ -97,13 +102,7 @@ class App:
             tls=credentials.upstream.context if credentials.upstream else None,
             server_name=settings.upstream_tls.server_name,
         )
-        self._proxy = Proxy(
-            self._pool,
-            self._policy,
-            self.metrics,
-            settings.limits,
-            tunnel_idle_s=timeouts.tunnel.seconds,
-        )
+        self._proxy = Proxy(self._pool, self._meters, tunnel_idle_s=timeouts.tunnel.seconds)
         self.apply(settings)
         self._listener = Listener(self._proxy, settings.limits, timeouts)
         self._traffic = web.ServerRunner(self._listener, shutdown_timeout=1.0)
@@ -143,10 +142,10 @@ class App:
         if settings.log != self._settings.log:
             configure_logging(settings.log)
         self._settings = settings
-        if self._proxy is not None:
+        if self._meters is not None:
             log = RequestLog(settings.log)
-            self._proxy.policy = policy
-            self._proxy.tell = log.write if log.wanted else None
+            self._meters.policy = policy
+            self._meters.tell = log.write if log.wanted else None
 
     async def stop(self) -> None:
         """Drain and close everything, in the order that this file's head gives."""

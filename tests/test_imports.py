@@ -53,6 +53,7 @@ ORDER = [
         "tap",
         "tapqueue",
         "realtime",
+        "meters",
         "tunnel",
         "relay",
         "upstream",
