@@ -119,7 +119,7 @@ class App:
         except ConfigError:
             await self._close()
             raise
-        self._background.append(asyncio.create_task(self._measure_lag()))
+        self._background.append(asyncio.create_task(_measure_lag(self._meters)))
         self._background.append(asyncio.create_task(keep_fresh(credentials)))
         if self._reloader is not None:
             self._background.append(asyncio.create_task(self._reloader.run()))
@@ -199,14 +199,6 @@ class App:
             return f"the upstream is not reachable: {error}"
         return ""
 
-    async def _measure_lag(self) -> None:
-        """Record how late timers fire: whatever holds the loop up holds tokens up."""
-        while True:
-            # Not loop.time(): uvloop's has a resolution of 1 ms.
-            due_ns = monotonic_ns() + round(_LAG_PROBE_S * 10**9)
-            await asyncio.sleep(_LAG_PROBE_S)
-            self.metrics.loop_lag(max(0, monotonic_ns() - due_ns))
-
     async def _close(self) -> None:
         for task in self._background:
             task.cancel()
@@ -242,3 +234,12 @@ class App:
         host, port = runner.addresses[0][:2]
         scheme = "http" if tls is None else "https"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+async def _measure_lag(meters: Meters) -> None:
+    """Record how late timers fire: whatever holds the loop up holds tokens up."""
+    while True:
+        # Not loop.time(): uvloop's has a resolution of 1 ms.
+        due_ns = monotonic_ns() + round(_LAG_PROBE_S * 10**9)
+        await asyncio.sleep(_LAG_PROBE_S)
+        meters.loop_lag(max(0, monotonic_ns() - due_ns))

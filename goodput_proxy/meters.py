@@ -27,13 +27,10 @@ if TYPE_CHECKING:
 
 
 class Choice:
-    """What was decided of one request."""
+    """What was decided of one request; making one cannot fail."""
 
-    __slots__ = ("kind", "tap")
-
-    def __init__(self) -> None:
-        self.tap: Tap | None = None
-        self.kind = Passthrough.UNMEASURED  # what it counts as without a tap
+    tap: Tap | None = None
+    kind = Passthrough.UNMEASURED  # what it counts as without a tap
 
 
 class Meters(Guarded):
@@ -90,6 +87,10 @@ class Meters(Guarded):
     def overhead(self, stage: str, value_ns: int) -> None:
         """Count time that a request spent in the proxy."""
         self._guard(self._metrics.overhead, stage, value_ns)
+
+    def loop_lag(self, value_ns: int) -> None:
+        """Count how late the event loop was."""
+        self._guard(self._metrics.loop_lag, value_ns)
 
     def upstream_error(self, reason: UpstreamFault) -> None:
         """Count an exchange that the upstream broke."""
