@@ -207,7 +207,8 @@ def measure_us(form: Format, rounds: int = ROUNDS) -> float:
     costs_us = []
     for _ in range(rounds):
         tap = Tap(InferenceHead(route, form.path, (), 0), policy, metrics, settings.limits)
-        tap.ask(b'{"model":"m","stream":true}')
+        tap.hear(b'{"model":"m","stream":true}')
+        tap.ask()
         tap.begin(200, form.media_type, "")
         _feed(tap, reads[: RECORDS // 2])
         begin_ns = thread_time_ns()  # not the clock on the wall: others may run, too

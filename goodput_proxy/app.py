@@ -30,6 +30,7 @@ from .descriptors import affordable_connections, raise_limit
 from .listener import Listener
 from .live.routes import LiveView
 from .log import configure_logging
+from .meters import Meters
 from .metrics import Metrics
 from .policy import build_policy
 from .pool import UpstreamError, UpstreamPool
@@ -74,6 +75,7 @@ class App:
         self._traffic: web.ServerRunner | None = None
         self._admin_runner: web.AppRunner | None = None
         self._pool: UpstreamPool | None = None
+        self._meters: Meters | None = None
         self._proxy: Proxy | None = None
         self.proxy_url = ""
         self.admin_url = ""
@@ -90,9 +92,12 @@ class App:
             credentials = load_credentials(settings, self.metrics)
         except TlsError as error:
             raise ConfigError([str(error)]) from None
+        self._meters = Meters(
+            self._policy, self.metrics, settings.limits, asyncio.get_running_loop().call_soon
+        )
         self._pool = UpstreamPool(
             settings.upstream,
-            self.metrics.upstream_error,
+            self._meters.upstream_error,
             connect_s=timeouts.connect.seconds,
             idle_s=timeouts.idle.seconds,
             keepalive_s=timeouts.upstream_keepalive.seconds,
@@ -103,8 +108,7 @@ class App:
         )
         self._proxy = Proxy(
             self._pool,
-            self._policy,
-            self.metrics,
+            self._meters,
             settings.limits,
             tunnel_idle_s=timeouts.tunnel.seconds,
             tell_origin=settings.forwarded_headers,
@@ -115,7 +119,7 @@ class App:
             self._proxy,
             settings.limits,
             timeouts,
-            self.metrics.client_fault,
+            self._meters.client_fault,
             max_connections=min(wanted, affordable),
         )
         self._traffic = web.ServerRunner(self._listener, shutdown_timeout=1.0)
@@ -134,7 +138,7 @@ class App:
             await self._close()
             raise
         self._live.proxy_url = self.proxy_url
-        self._background.append(asyncio.create_task(self._measure_lag()))
+        self._background.append(asyncio.create_task(_measure_lag(self._meters)))
         self._background.append(asyncio.create_task(keep_fresh(credentials)))
         if self._reloader is not None:
             self._background.append(asyncio.create_task(self._reloader.run()))
@@ -165,11 +169,11 @@ class App:
         if settings.log != self._settings.log:
             configure_logging(settings.log)
         self._settings = settings
-        if self._proxy is not None:
+        if self._meters is not None:
             log = RequestLog(settings.log)
-            self._proxy.policy = policy
+            self._meters.policy = policy
             observers = (self._live.observe, log.write if log.wanted else None)
-            self._proxy.observers = tuple(filter(None, observers))
+            self._meters.observers = tuple(filter(None, observers))
 
     async def stop(self) -> None:
         """Drain and close everything, in the order that this file's head gives."""
@@ -230,14 +234,6 @@ class App:
             return f"the upstream is not reachable: {error}"
         return ""
 
-    async def _measure_lag(self) -> None:
-        """Record how late timers fire: whatever holds the loop up holds tokens up."""
-        while True:
-            # Not loop.time(): uvloop's has a resolution of 1 ms.
-            due_ns = monotonic_ns() + round(_LAG_PROBE_S * 10**9)
-            await asyncio.sleep(_LAG_PROBE_S)
-            self.metrics.loop_lag(max(0, monotonic_ns() - due_ns))
-
     async def _close(self) -> None:
         for task in self._background:
             task.cancel()
@@ -273,3 +269,12 @@ class App:
         host, port = runner.addresses[0][:2]
         scheme = "http" if tls is None else "https"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+async def _measure_lag(meters: Meters) -> None:
+    """Record how late timers fire: whatever holds the loop up holds tokens up."""
+    while True:
+        # Not loop.time(): uvloop's has a resolution of 1 ms.
+        due_ns = monotonic_ns() + round(_LAG_PROBE_S * 10**9)
+        await asyncio.sleep(_LAG_PROBE_S)
+        meters.loop_lag(max(0, monotonic_ns() - due_ns))

@@ -29,11 +29,6 @@ class BodyCopy:
             self._chunks.clear()
 
     @property
-    def size(self) -> int:
-        """Bytes that the body has had so far, kept or not."""
-        return self._size
-
-    @property
     def overflowed(self) -> bool:
         """Whether the body outgrew the bound."""
         return self._size > self._max_bytes

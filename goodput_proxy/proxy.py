@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp.web import RequestPayloadError
 
-from .body import RequestBody
-from .classify import Passthrough, Route, classify
+from .classify import Passthrough
 from .forwarded import Origin
 from .heads import (
     Refusal,
@@ -33,12 +32,8 @@ from .heads import (
     request_head,
 )
 from .pool import UpstreamError
-from .realtime import RealtimeMeter
 from .record import End
 from .relay import Relay, Upgrade
-from .stream import Api, is_realtime
-from .tap import InferenceHead, Tap
-from .tapqueue import TapQueue
 from .upgrades import offered
 
 if TYPE_CHECKING:
@@ -47,9 +42,7 @@ if TYPE_CHECKING:
     from aiohttp import StreamReader
 
     from .heads import Headers
-    from .judged import Observer
-    from .metrics import Metrics
-    from .policy import Policy
+    from .meters import Choice, Meters
     from .pool import UpstreamPool
     from .settings import LimitSettings
     from .upstream import UpstreamConnection
@@ -84,9 +77,8 @@ class Proxy:
 
     Args:
         pool: connections to the upstream.
-        policy: the SLO classes.
-        metrics: where everything is counted.
-        limits: bounds on what is looked into.
+        meters: what looks at requests, and counts them.
+        limits: bounds on heads and bodies.
         tunnel_idle_s: seconds without a byte after which a tunnel is closed.
         tell_origin: whether the upstream is told of the client, in `X-Forwarded-*`.
     """
@@ -94,22 +86,18 @@ class Proxy:
     def __init__(
         self,
         pool: UpstreamPool,
-        policy: Policy,
-        metrics: Metrics,
+        meters: Meters,
         limits: LimitSettings,
         *,
         tunnel_idle_s: float,
         tell_origin: bool = False,
     ) -> None:
         self._pool = pool
-        self.policy = policy  # requests in flight keep the one they began with
-        self._metrics = metrics
+        self._meters = meters
         self._limits = limits
         self._tunnel_idle_s = tunnel_idle_s
-        self.observers: tuple[Observer, ...] = ()
         self._tell_origin = tell_origin
         self._loop = asyncio.get_running_loop()
-        self._queue = TapQueue(self._loop.call_soon, metrics)
         self.in_flight = 0
         self.draining = False
 
@@ -124,7 +112,7 @@ class Proxy:
             head_request=request.method == "HEAD",
             http10=request.version == (1, 0),
             keep_alive=request.keep_alive and not self.draining,
-            queue=self._queue,
+            queue=self._meters.queue,
             upgrade=self._make_upgrade(request),
         )
         try:
@@ -140,11 +128,12 @@ class Proxy:
             relay.answer(refusal.status, refusal.reason, refusal.body)
             self.count_refusal()
             return False
-        path = target.partition("?")[0]
-        route = classify(request.method, path)
-        tap = relay.tap = self._make_tap(request, route, path)
+        choice = self._meters.choose(
+            request.method, target.partition("?")[0], request.headers, request.t0_ns
+        )
+        relay.tap = choice.tap
         follow(relay)
-        self.in_flight += 1
+        self._begin(choice)
         try:
             await self._exchange(request, target, relay)
         except UpstreamError as error:
@@ -156,12 +145,12 @@ class Proxy:
                 relay.cut()  # the client is there: our own deadline ends the stream
             raise
         finally:
-            self._end(tap, relay, route)
+            self._end(choice, relay)
         return relay.keep_alive and not self.draining
 
     def count_refusal(self) -> None:
         """Count a request that was answered without being forwarded."""
-        self._metrics.passthrough(Passthrough.REFUSED)
+        self._meters.passthrough(Passthrough.REFUSED)
 
     async def _exchange(self, request: Request, target: str, relay: Relay) -> None:
         if self._limits.body_bytes is not None:
@@ -186,9 +175,9 @@ class Proxy:
     ) -> None:
         """Send the request while it arrives; a cut upload is never given a proper end."""
         body, chunked, tap = request.body, request.chunked, relay.tap
-        copy = RequestBody(self._limits.body_scan_bytes if tap is not None else 0)
         piece = body.read_nowait()
-        self._bound(len(piece))
+        size = len(piece)
+        self._bound(size)
         head = request_head(
             request.method,
             target,
@@ -198,23 +187,26 @@ class Proxy:
             origin=_find_origin(request.transport) if self._tell_origin else None,
         )
         connection.write(head + _frame(piece, chunked=chunked))
-        self._metrics.overhead("request", monotonic_ns() - request.t0_ns)
-        copy.add(piece)
+        self._meters.overhead("request", monotonic_ns() - request.t0_ns)
+        if tap is not None:
+            tap.hear(piece)
         if not body.at_eof() and find_header(request.headers, b"expect"):
             relay.on_continue()
         while not body.at_eof():
             await connection.drain()
             piece = await body.readany()
-            self._bound(copy.size + len(piece))
+            size += len(piece)
+            self._bound(size)
             connection.write(_frame(piece, chunked=chunked))
-            copy.add(piece)
+            if tap is not None:
+                tap.hear(piece)
         if chunked:
             connection.write(b"0\r\n\r\n")
         connection.request_sent = True
-        if copy.size:
-            self._metrics.overhead("upload", monotonic_ns() - request.t0_ns)
+        if size:
+            self._meters.overhead("upload", monotonic_ns() - request.t0_ns)
         if tap is not None:
-            tap.ask(copy.take())
+            tap.ask()
 
     def _bound(self, body_bytes: int) -> None:
         if self._limits.body_bytes is not None and body_bytes > self._limits.body_bytes:
@@ -232,44 +224,27 @@ class Proxy:
         finally:
             task.cancel()
 
-    def _make_tap(self, request: Request, route: Route | Passthrough, path: str) -> Tap | None:
-        if not isinstance(route, Route):
-            return None
-        if route.endpoint.api is Api.EMBEDDINGS and not self.policy.names(path):
-            return None
-        in_flight = self._metrics.begin()
-        head = InferenceHead(route, path, request.headers, request.t0_ns, in_flight)
-        return Tap(head, self.policy, self._metrics, self._limits, self.observers)
-
     def _make_upgrade(self, request: Request) -> Upgrade | None:
         if request.take_early is None or not request.body.at_eof():
             return None
         protocol = offered(join_header(request.headers, b"upgrade"))
-        meter = None
-        if protocol.lower() == b"websocket" and is_realtime(request.target.partition("?")[0]):
-            meter = RealtimeMeter(
-                request.target,
-                request.headers,
-                self.policy,
-                self._metrics,
-                self._limits,
-                queue=self._queue,
-                observers=self.observers,
-            )
+        meter = self._meters.watch(request.target, request.headers, protocol)
         return Upgrade(protocol, request.take_early, self._tunnel_idle_s, meter)
 
-    def _end(self, tap: Tap | None, relay: Relay, route: Route | Passthrough) -> None:
+    def _begin(self, choice: Choice) -> None:
+        self.in_flight += 1
+        self._meters.begin(choice)
+
+    def _end(self, choice: Choice, relay: Relay) -> None:
         self.in_flight -= 1
-        if tap is not None:
-            self._metrics.end()
+        self._meters.end(choice)
         if relay.tunnel is not None:
             if not relay.tunnel.measured:
-                self._metrics.passthrough(Passthrough.TUNNEL)
-        elif tap is not None:
-            tap.finish(relay.end, monotonic_ns())
+                self._meters.passthrough(Passthrough.TUNNEL)
+        elif choice.tap is not None:
+            choice.tap.finish(relay.end, monotonic_ns())
         else:
-            aside = Passthrough.EMBEDDING if isinstance(route, Route) else route
-            self._metrics.passthrough(aside)
+            self._meters.passthrough(choice.kind)
 
 
 def _refuse_body(relay: Relay, error: RequestPayloadError) -> None:

@@ -27,7 +27,7 @@ from urllib.parse import parse_qs
 
 from .classify import UNKNOWN_MODEL, Passthrough, as_model
 from .faults import MeterFault
-from .guard import Guarded
+from .guard import Meter
 from .judged import JudgedRequest
 from .overrides import NO_OVERRIDES
 from .record import End
@@ -74,7 +74,7 @@ _STEP_BYTES: Final = 1024
 _MAX_HELD_BYTES: Final = 256 * 1024
 
 
-class RealtimeMeter(Guarded):
+class RealtimeMeter(Meter):
     """The meter of one realtime connection.
 
     Args:
@@ -112,6 +112,7 @@ class RealtimeMeter(Guarded):
         self._begun = False  # the utterance has had a token
         self._answers = False  # the server answers; it does not only transcribe
         self._in_flight = 0  # when the utterance began
+        self._counted = False  # something of the connection is
         self._observers = observers
         self._over = False  # nothing is looked at any more
         self._held: deque[tuple[Callable[..., None], bytes | End, int]] = deque()
@@ -133,15 +134,22 @@ class RealtimeMeter(Guarded):
 
     def digest(self) -> bool:
         """Look at the oldest of what is held; return whether that was all."""
-        if self._held:
-            step, subject, now_ns = self._held.popleft()
-            self._guard(step, subject, now_ns)
+        self._guard(self._look)
         return not self._held
 
     def finish(self, end: End, end_ns: int) -> None:
         """Judge the utterance that the end of the connection has cut off, if there is one."""
+        self._guard(self._finish, end, end_ns)
+
+    def _look(self) -> None:
+        if self._held:
+            step, subject, now_ns = self._held.popleft()
+            step(subject, now_ns)
+
+    def _finish(self, end: End, end_ns: int) -> None:
         self._held.append((self._cut, end, end_ns))
-        if not self.digest():
+        self._look()
+        if self._held:
             self._queue.add(self)
 
     def _hold(self, step: Callable[[bytes, int], None], data: bytes, now_ns: int) -> None:
@@ -168,12 +176,16 @@ class RealtimeMeter(Guarded):
             self._cut(End.CUT, now_ns)
 
     def _give_up(self) -> None:
+        """Look at nothing any more; a request that nothing was counted of is not measured."""
         self._over = True
         self._held.clear()
         if self._utterance is not None:
             self._utterance = None
             self._metrics.end()
-            self._metrics.passthrough(Passthrough.UNMEASURED)
+        elif self._counted:
+            return
+        self._counted = True
+        self._metrics.passthrough(Passthrough.UNMEASURED)
 
     def _agree(self, headers: Headers) -> None:
         self._overrides = self._policy.read_overrides(self._headers)
@@ -245,9 +257,6 @@ class RealtimeMeter(Guarded):
             self._close(self._utterance, End.CLIENT_LEFT if left else End.CUT, end_ns)
 
     def _close(self, utterance: Timeline, end: End, now_ns: int) -> None:
-        self._utterance = None
-        self._begun = False
-        self._metrics.end()
         record = utterance.record(status=200, end=end, end_ns=now_ns, last_byte_ns=now_ns)
         slo = self._policy.find(self._model, self._path, self._headers, self._overrides)
         self._metrics.admit(Api.REALTIME, self._model, slo, self._in_flight)
@@ -261,4 +270,8 @@ class RealtimeMeter(Guarded):
             self._headers,
         )
         self._metrics.observe(judged)
+        self._counted = True
+        self._utterance = None
+        self._begun = False
+        self._metrics.end()
         self._tell(self._observers, judged)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .body import BodyCopy
+from .body import BodyCopy, RequestBody
 from .classify import Ask, Passthrough, read_ask
 from .faults import MeterFault
-from .guard import GuardedFeed
+from .guard import FeedMeter
 from .heads import find_header
 from .judged import JudgedRequest
 from .policy import DEFAULT_CLASS
@@ -70,7 +70,7 @@ class InferenceHead:
         self.in_flight = in_flight  # inference requests then, itself included
 
 
-class Tap(GuardedFeed):
+class Tap(FeedMeter):
     """The meter of one inference request.
 
     Args:
@@ -86,6 +86,7 @@ class Tap(GuardedFeed):
         "_ask",
         "_batch_reads",
         "_batch_times",
+        "_body",
         "_broken",
         "_counted",
         "_head",
@@ -116,6 +117,7 @@ class Tap(GuardedFeed):
         self._head = head
         self._policy = policy
         self._limits = limits
+        self._body = RequestBody(limits.body_scan_bytes)
         self._ask = Ask(head.route.model)
         self._slo: SloClass | None = None  # found when first needed
         self._status: int | None = None
@@ -135,9 +137,13 @@ class Tap(GuardedFeed):
         self._counted = False
         self._observers = observers
 
-    def ask(self, body: bytes) -> None:
+    def hear(self, piece: bytes) -> None:
+        """Take a piece of the request's body that has been forwarded."""
+        self._guard(self._body.add, piece)
+
+    def ask(self) -> None:
         """Read what was kept of the request's body, when all of it has been forwarded."""
-        self._guard(self._read_request, body)
+        self._guard(self._read_request)
 
     def begin(self, status: int, content_type: str, content_encoding: str) -> None:
         """Take note of a response head that has been forwarded."""
@@ -147,23 +153,24 @@ class Tap(GuardedFeed):
     def digest(self) -> bool:
         """Look at the oldest of what is held; return whether that was all."""
         self._guard(self._read_response)
-        return not self._reads
+        return self._broken or not self._reads
 
     def finish(self, end: End, end_ns: int) -> None:
         """Judge and count the request, when its exchange has ended."""
-        while not self.digest():
-            pass
+        self._guard(self._read_rest)
         self._guard(self._judge, end, end_ns)
-        if self._broken and not self._counted:
-            self._guard(self._judge_unmeasured, end, end_ns)
+        self._guard(self._judge_unmeasured, end, end_ns)
+        self._guard(self._count_unmeasured)
 
     def _give_up(self) -> None:
         """Measure this request no further than the data path does."""
         self._broken = True
         self._stream = self._plain = self._answer = self._inflater = None
+        self._reads, self._times_ns, self._run_ns = [], [], []
 
-    def _read_request(self, body: bytes) -> None:
+    def _read_request(self) -> None:
         head = self._head
+        body = self._body.take()
         content_type = find_header(head.headers, b"content-type").decode("latin-1")
         self._ask = read_ask(head.route, content_type, body)
 
@@ -211,6 +218,8 @@ class Tap(GuardedFeed):
         if stream is not None and not self._reads and stream.matches(data):
             self._run_ns.append(now_ns)
             return len(self._run_ns) == self._batch_times
+        if self._broken:
+            return False
         while len(self._reads) >= _MAX_READS and self._inflater is None:
             self._read_response()
         if len(data) > _SLICE_BYTES and not _is_one_record(data):
@@ -225,6 +234,12 @@ class Tap(GuardedFeed):
             or len(data) > _BATCH_READ_BYTES
             or len(self._run_ns) >= _LONG_RUN
         )
+
+    def _read_rest(self) -> None:
+        """Look at all that is held."""
+        self._read_response()
+        while self._reads:
+            self._read_response()
 
     def _read_response(self) -> None:
         if self._inflater is not None:
@@ -330,15 +345,20 @@ class Tap(GuardedFeed):
         An answer that ended well was not measured: to call it good would show a broken meter as
         goodput, so it is counted apart.
         """
+        if self._counted:
+            return
         timeline = Timeline(self._head.t0_ns, ())
         timeline.add(TokenEvent(), self._head.t0_ns)
         record = timeline.record(
             status=self._status, end=end, end_ns=end_ns, last_byte_ns=self._last_byte_ns
         )
-        if record.outcome is Outcome.OK:
-            self._metrics.passthrough(Passthrough.UNMEASURED)
-        else:
+        if record.outcome is not Outcome.OK:
             self._count(record)
+
+    def _count_unmeasured(self) -> None:
+        """Count a request that was not counted otherwise."""
+        if not self._counted:
+            self._metrics.passthrough(Passthrough.UNMEASURED)
 
     def _count(self, record: RequestRecord) -> None:
         slo, api = self._find_class(), self._head.route.endpoint.api
@@ -347,6 +367,7 @@ class Tap(GuardedFeed):
             aside = Passthrough.EMBEDDING  # no class names it, after all
         if aside is not None:
             self._metrics.passthrough(aside)
+            self._counted = True
             return
         judged = JudgedRequest(
             api,

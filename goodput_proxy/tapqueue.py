@@ -10,6 +10,8 @@ from collections import deque
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final, Protocol
 
+from .guard import Guarded
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,7 +28,7 @@ class Digesting(Protocol):
         """Look at some of it; return whether that was all."""
 
 
-class TapQueue:
+class TapQueue(Guarded):
     """Let taps look at their bytes after the event loop has written.
 
     Args:
@@ -34,25 +36,34 @@ class TapQueue:
         metrics: where the delay between read and write is counted.
     """
 
-    __slots__ = ("_call_soon", "_due", "_metrics")
+    __slots__ = ("_call_soon", "_due")
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], object], metrics: Metrics) -> None:
+        super().__init__(metrics)
         self._call_soon = call_soon
-        self._metrics = metrics
         self._due: deque[Digesting] = deque()
 
     def put(self, tap: Digesting, now_ns: int) -> None:
         """Queue a tap whose newest bytes were read at `now_ns` and have just been written."""
-        # uvloop's `write` hands bytes to the kernel itself, as asyncio's does. One read of each
-        # batch is sampled.
-        self._metrics.overhead("token", monotonic_ns() - now_ns)
-        self.add(tap)
+        self._guard(self._put, tap, now_ns)
 
     def add(self, tap: Digesting) -> None:
         """Queue a tap that holds something."""
+        self._guard(self._add, tap)
+
+    def _put(self, tap: Digesting, now_ns: int) -> None:
+        # uvloop's `write` hands bytes to the kernel itself, as asyncio's does. One read of each
+        # batch is sampled.
+        self._metrics.overhead("token", monotonic_ns() - now_ns)
+        self._add(tap)
+
+    def _add(self, tap: Digesting) -> None:
         if not self._due:
-            self._call_soon(self._drain)
+            self._call_soon(self._run)
         self._due.append(tap)
+
+    def _run(self) -> None:
+        self._guard(self._drain)
 
     def _drain(self) -> None:
         # Runs when the reads of this iteration are written, all of them.
@@ -62,4 +73,8 @@ class TapQueue:
             if not tap.digest():
                 self._due.append(tap)
         if self._due:
-            self._call_soon(self._drain)
+            self._call_soon(self._run)
+
+    def _give_up(self) -> None:
+        """Let taps look at what they hold when they are fed again, or at the end."""
+        self._due.clear()

@@ -65,7 +65,8 @@ def replay(metrics: Metrics, times: Times) -> None:
     assert isinstance(route, Route)
     head = InferenceHead(route, "/v1/chat/completions", [], times.t0_ns)
     tap = Tap(head, build_policy(SETTINGS), metrics, SETTINGS.limits)
-    tap.ask(b'{"model":"m","stream":true}')
+    tap.hear(b'{"model":"m","stream":true}')
+    tap.ask()
     tap.begin(200, "text/event-stream", "")
     for now_ns in times.tokens_ns:
         tap.feed(TOKEN, now_ns)

@@ -60,6 +60,7 @@ ORDER = [
         "tap",
         "tapqueue",
         "realtime",
+        "meters",
         "tunnel",
         "relay",
         "upstream",

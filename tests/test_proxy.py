@@ -12,6 +12,7 @@ from aiohttp import StreamReader
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.web import RequestPayloadError
 
+from goodput_proxy.meters import Meters
 from goodput_proxy.metrics import Metrics
 from goodput_proxy.policy import build_policy
 from goodput_proxy.pool import UpstreamError
@@ -76,7 +77,8 @@ class Bench:
         self.pool = FakePool()
         self.metrics = Metrics(POLICY, 32)
         pool = cast("UpstreamPool", self.pool)
-        self.proxy = Proxy(pool, POLICY, self.metrics, SETTINGS.limits, tunnel_idle_s=60)
+        meters = Meters(POLICY, self.metrics, SETTINGS.limits, loop.call_soon)
+        self.proxy = Proxy(pool, meters, SETTINGS.limits, tunnel_idle_s=60)
         self.client = FakeTransport()
         protocol = BaseProtocol(loop)
         protocol.transport = self.client

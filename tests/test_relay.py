@@ -324,7 +324,8 @@ class Played:
         upstream.begin(bench.relay, "POST")
         head = InferenceHead(case.route, case.path, (), monotonic_ns())
         tap = bench.relay.tap = Tap(head, POLICY, bench.metrics, SETTINGS.limits)
-        tap.ask(case.request)
+        tap.hear(case.request)
+        tap.ask()
         self.batches = 0
         for read in reads:
             upstream.data_received(read)

@@ -68,7 +68,8 @@ class Meter:
         assert isinstance(route, Route)
         head = InferenceHead(route, path, headers, 0)
         self.tap = Tap(head, policy, self.metrics, settings.limits, observers)
-        self.tap.ask(body)
+        self.tap.hear(body)
+        self.tap.ask()
 
     def play(
         self,
@@ -376,7 +377,8 @@ def test_a_fault_in_the_meter(
     """A meter that breaks raises nothing, and what it did not measure is not called good."""
     meter = Meter()
     broken = break_once(monkeypatch, owner, name)
-    meter.tap.ask(b'{"model":"m"}')
+    meter.tap.hear(b'{"model":"m"}')
+    meter.tap.ask()
     meter.play((5, ROLE), (9, TOKEN), (10, TOKEN + STOP + DONE))
 
     assert broken == [name]

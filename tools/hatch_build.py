@@ -18,7 +18,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 # drops the arguments of a class statement, and they are C already.
 MODULES = (
     *("stream/strings", "stream/sse", "stream/lines", "stream/template", "stream/reader"),
-    *("timeline", "heads", "guard", "tap", "tapqueue", "realtime", "tunnel", "relay", "upstream"),
+    *("timeline", "heads", "guard", "tap", "tapqueue", "realtime", "meters"),
+    *("tunnel", "relay", "upstream"),
 )
 
 # Types only: of no use to the compiler are the plugins and checks of pyproject.toml.

@@ -286,7 +286,7 @@ async def test_failure_of_the_proxy_itself(
     def fail(*_: object) -> None:
         raise RuntimeError("defect")
 
-    monkeypatch.setattr(proxy.inner, "_make_tap", fail)
+    monkeypatch.setattr(proxy.inner, "_begin", fail)
     client = await proxy.connect()
     client.send(post(b"secret"))
     answer = await client.answer()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from goodput_proxy.meters import Meters
 from goodput_proxy.record import Outcome
 from goodput_proxy.settings import Settings
 from tests.integration.fake_upstream import parse_answer
@@ -34,7 +35,7 @@ from tests.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from goodput_proxy.tap import Tap
+    from goodput_proxy.meters import Choice
     from tests.integration.conftest import StartProxy
     from tests.integration.fake_upstream import FakeUpstream, Peer
     from tests.integration.harness import RunningProxy, Samples
@@ -236,17 +237,17 @@ class Client:
 
 def watch(proxy: RunningProxy, monkeypatch: pytest.MonkeyPatch) -> Begun:
     """Return what counts the requests that begin from now on."""
-    begun, make_tap = Begun(), proxy.inner._make_tap
+    begun, choose = Begun(), proxy.inner._meters.choose
 
-    def count(*arguments: Any) -> Tap | None:
-        tap = make_tap(*arguments)
-        if tap is None:
+    def count(*arguments: Any) -> Choice:
+        choice = choose(*arguments)
+        if choice.tap is None:
             begun.others += 1
         else:
             begun.inference += 1
-        return tap
+        return choice
 
-    monkeypatch.setattr(proxy.inner, "_make_tap", count)
+    monkeypatch.setattr(Meters, "choose", lambda _self, *arguments: count(*arguments))
     return begun
 
 
@@ -284,9 +285,11 @@ def check(samples: Samples, begun: Begun) -> None:
     aside = "goodput_passthrough_requests_total"
     # Bodies that ask for no output; streams that are not compressed as they say, and end well.
     control, unmeasured = (samples.total(aside, kind=kind) for kind in ("control", "unmeasured"))
+    refused = samples.total(aside, kind="refused")  # these never begin
 
     assert sum(verdicts.values()) == begun.inference - control - unmeasured
-    assert samples.total(aside) - control - unmeasured == begun.others
+    assert samples.total(aside) - control - unmeasured - refused == begun.others
+    assert refused > 0
     assert unmeasured <= samples.total("goodput_tap_errors_total", reason="content_encoding")
     assert samples.total("goodput_requests_in_flight") == 0
     good = verdicts["good"] + verdicts["good_partial"]

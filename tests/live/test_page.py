@@ -94,10 +94,10 @@ async def app() -> AsyncIterator[App]:
 
 def tell(app: App, *requests: JudgedRequest) -> None:
     """Tell the proxy's metrics and observers of requests, as its taps do."""
-    assert app._proxy is not None
+    assert app._meters is not None
     for judged in requests:
         app.metrics.observe(judged)
-        for observe in app._proxy.observers:
+        for observe in app._meters.observers:
             observe(judged)
 
 
