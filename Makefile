@@ -121,6 +121,10 @@ pictures: $(DEV) ## take the pictures of the live page anew (a minute; needs chr
 test-fast: $(DEV) ## pytest up to the first failure, without coverage (ARGS=...)
 	$(BIN)/pytest --exitfirst --quiet $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(DEV) ## five minutes of heads that nobody has thought of
+	GOODPUT_FUZZ_FACTOR=20 $(BIN)/pytest --quiet --timeout=600 tests/conformance/test_fuzz.py $(ARGS)
+
 .PHONY: coverage
 coverage: $(DEV) ## pytest, then: the pure core at 100 % of its branches, all at 95 %
 	@$(BIN)/coverage erase

@@ -19,10 +19,11 @@ from tests.integration.fake_upstream import (
     parse_trailed_chunks,
     split_headers,
 )
+from tests.streams import cut
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
     from tests.integration.fake_upstream import Peer
 
@@ -48,6 +49,7 @@ class Case:
     request: bytes
     response: bytes = FINE
     ending: Ending | None = None  # how the upstream ends the connection behind the response
+    positions: Sequence[int] = ()  # where the response is cut into writes
 
     @property
     def to_head(self) -> bool:
@@ -100,11 +102,14 @@ class AnsweringUpstream:
                 request = await peer.request()
             except AssertionError:  # it has ended, or sent what is no request
                 if peer.received:
-                    self.seen.append((b"not HTTP", bytes(peer.received)))
+                    what = b"malformed" if peer.ending is None else b"cut"
+                    self.seen.append((what, bytes(peer.received)))
                 return
             self.seen.append(request)
             case, self._case = self._case, None
-            peer.send(case.response if case else FINE)
+            for piece in cut(case.response, case.positions) if case else (FINE,):
+                peer.send(piece)
+                await peer.flush()
             if case and case.ending is Ending.FIN:
                 peer.close()
             elif case and case.ending is Ending.RST:
