@@ -140,6 +140,10 @@ verify-real: $(DEV) ## against a real inference server (installs torch into .ven
 verify-aiperf: $(DEV) ## beside AIPerf and vLLM's client (installs AIPerf into .venv-aiperf; ARGS=--write)
 	$(BIN)/python -m tests.agreement.verify_agreement $(ARGS)
 
+.PHONY: soak
+soak: $(DEV) ## everything at once against one proxy, for ten minutes (ARGS='--for 60 --seed 1')
+	$(BIN)/python -m tests.soak $(ARGS)
+
 .PHONY: bench-peers
 bench-peers: $(DEV) ## the bench's peers from the package index, each into its own .venv-bench/
 	$(BIN)/python -m bench.peers.install

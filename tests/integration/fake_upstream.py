@@ -259,6 +259,10 @@ class Peer(asyncio.Protocol):
         del self.received[: answer.size]
         return answer
 
+    async def changed(self) -> None:
+        """Wait until something arrives or the other end closes, for as long as it takes."""
+        await self._change.wait()
+
     async def ended(self) -> Ending:
         """Wait until the other end has closed."""
         return await self._wait("the end", lambda: self.ending)
