@@ -310,7 +310,7 @@ LINES = """(() => {
 async def test_the_lines_part_while_the_demo_runs(browser: Browser, tmp_path: Path) -> None:
     """At each moment the page is within one update of `/metrics`; at last goodput has fallen."""
     out, stop = io.StringIO(), asyncio.Event()
-    options, seconds = (DemoOptions(), 60.0) if PICTURES else (DEMO, 11.0)
+    options, seconds = (DemoOptions(), 60.0) if PICTURES else (DEMO, 9.0)
     options = replace(options, users_at=ramp(*options.users, seconds))
     demo = asyncio.create_task(play(options, out, stop))
     await eventually(lambda: "PromQL" in out.getvalue(), "the demo runs")

@@ -20,9 +20,11 @@ export class RequestTable {
     this.seen = false;
     this.fetchedAt = -Infinity;
     this.fetchedCount = -1;
+    this.count = -1; // of all requests, by the last summary
     const region = (this.region = find("requests").parentElement);
     new IntersectionObserver(([entry]) => {
       this.seen = entry.isIntersecting;
+      this.refresh();
     }).observe(region);
     const turns = { pointerenter: true, pointerleave: false, focusin: true, focusout: false };
     for (const [name, turned] of Object.entries(turns)) {
@@ -36,9 +38,13 @@ export class RequestTable {
   }
 
   tick(summary) {
+    this.count = summary.requests;
+    this.refresh();
+  }
+
+  refresh() {
     const due = performance.now() - this.fetchedAt >= EVERY_MS - 100;
-    const news = summary.requests !== this.fetchedCount;
-    if (due && news && this.seen && !this.still) this.fetch(summary.requests);
+    if (due && this.count !== this.fetchedCount && this.seen && !this.still) this.fetch();
   }
 
   // Who points at the list, has it in focus or has scrolled it does not want it to move.
@@ -50,11 +56,13 @@ export class RequestTable {
     return this.held || this.reading;
   }
 
-  async fetch(count) {
+  async fetch() {
     this.fetchedAt = performance.now();
-    this.fetchedCount = count;
+    this.fetchedCount = this.count;
     try {
-      this.list = await (await fetch("api/v1/requests")).json();
+      const list = await (await fetch("api/v1/requests")).json();
+      if (this.list && this.still) return; // somebody has begun to read meanwhile
+      this.list = list;
       this.show();
     } catch {
       this.fetchedCount = -1; // the stream says already that the connection is lost
