@@ -10,8 +10,7 @@ return has nothing left to send.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from aiohttp import http_parser, web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
@@ -79,16 +78,16 @@ class ClientConnection(ReadingConnection):
         keywords: likewise.
     """
 
-    __slots__ = ("__weakref__", "_coming", "_relay")
+    __slots__ = ("_coming", "_relay")
 
-    def __init__(self, coming: WeakSet[ClientConnection], *arguments: Any, **keywords: Any) -> None:
+    def __init__(self, coming: Coming, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._coming = coming
         self._relay: Relay | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
-        self._coming.discard(self)
+        self._coming.pop(self, None)
         super().connection_made(transport)
         bound_buffers(cast("asyncio.Transport", transport))
 
@@ -146,6 +145,12 @@ class ClientConnection(ReadingConnection):
         return _CLOSE
 
 
+# Connections that have been accepted and not been made, and until when they may be, the oldest
+# first. Many may be accepted in one turn of the loop, before the first of them is made; with TLS it
+# is made behind the handshake, and of one that fails nobody is told.
+Coming: TypeAlias = dict["ClientConnection", float]
+
+
 class Listener(web.Server):
     """The server of client connections.
 
@@ -174,9 +179,8 @@ class Listener(web.Server):
         self._departures = Departures(loop)
         self._doorman = Doorman(loop, lambda: count_fault(ClientFault.SURPLUS))
         self._max_connections = max_connections
-        # Many may be accepted in one turn of the loop, before the first of them is made; those that
-        # are given up before they are made are just gone.
-        self._coming: WeakSet[ClientConnection] = WeakSet()
+        self._coming: Coming = {}
+        self._handshake_s = timeouts.tls_handshake.seconds
         self._max_target_bytes = limits.head_bytes - _LINE_BYTES
         self._connection_arguments: dict[str, Any] = {
             "access_log": None,
@@ -194,6 +198,9 @@ class Listener(web.Server):
 
         The base class would swallow a wrong keyword and drop all of them.
         """
+        now_s = self._loop.time()
+        while self._coming and next(iter(self._coming.values())) <= now_s:
+            self._coming.pop(next(iter(self._coming)))
         if len(self._connections) + len(self._coming) >= self._max_connections:
             return cast("ClientConnection", self._doorman())
         connection = ClientConnection(
@@ -204,7 +211,7 @@ class Listener(web.Server):
             loop=self._loop,
             **self._connection_arguments,
         )
-        self._coming.add(connection)
+        self._coming[connection] = now_s + self._handshake_s
         return connection
 
     def refuse(self, exc: BaseException | None) -> Refusal:
