@@ -25,8 +25,6 @@ from tests.real.ground import Report
 from tests.real.processes import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tests.agreement.compare import Row
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,13 +94,14 @@ def measure_scenarios(python: Path, directory: Path) -> list[Row]:
         return rows_of((own.records, counted.records), vllm, running.judged(), running.prompts())
 
 
-def facts(python: Path) -> dict[str, str]:
+def facts(python: Path, attempt: int) -> dict[str, str]:
     """Return what the numbers were measured on and with."""
     known = describe(())
     return {
         "command": f"`{COMMAND}`, {known['date']}",
         "machine": f"{known['machine']}, {known['kernel']}, {known['python']}",
         "compared": clients.versions(python),
+        "load of the machine": f"average {os.getloadavg()[0]:.1f}; attempt {attempt} of {ATTEMPTS}",
     }
 
 
@@ -112,6 +111,7 @@ def verify(python: Path, directory: Path, report: Report, *, write: bool) -> Non
     for attempt in range(1, ATTEMPTS + 1):
         result = measure_load(python, directory / f"load-{attempt}")
         if result.means_agree() or result.unequal or attempt == ATTEMPTS:
+            found = facts(python, attempt)
             break
         apart = f"TTFT {result.ttft_difference_ms:+.3f}, ITL {result.difference_ms['itl']:+.3f} ms"
         busy = f"load average {os.getloadavg()[0]:.1f}"
@@ -127,7 +127,6 @@ def verify(python: Path, directory: Path, report: Report, *, write: bool) -> Non
         seen = f"{said}, proxy {row.judged[0].outcome}"
         report.check(not failed, f"{row.scenario.number}. {row.scenario.name}"[:46], detail or seen)
     if write and not report.failed:
-        found: Mapping[str, str] = facts(python)
         page.write(page.render_load(result, found), page.render_scenarios(rows))
         report.say("--", "written", str(page.PAGE.relative_to(ROOT)))
 
