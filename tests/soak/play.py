@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tests.integration.fake_upstream import FakeUpstream, connect
 from tests.integration.harness import LAST_CHUNK, scrape
 from tests.soak.behaviours import BEHAVIOURS, Behaviour, Ending, Sending, Taking
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, eventually
 
 if TYPE_CHECKING:
     from tests.integration.fake_upstream import Peer
@@ -29,7 +29,7 @@ USERS = 24
 RESTART_EVERY_S = 3.0
 UNREACHABLE = ("error", "connect")
 FLAGS = (
-    *("--slo.ttft=60s", "--slo.itl=60s", "--timeouts.idle=1s", "--timeouts.keepalive=5s"),
+    *("--slo.ttft=60s", "--slo.itl=60s", "--timeouts.idle=3s", "--timeouts.keepalive=5s"),
     "--timeouts.upstream-keepalive=1s",
 )
 CONFIG = "slo_classes: [{name: impossible, match: {headers: {x-tier: impossible}}, ttft: 1ns}]\n"
@@ -59,24 +59,25 @@ class Soak:
         self._dice = random.Random(seed)
         self._exchanges: dict[bytes, _Exchange] = {}
         self._named = 0
-        self._free = asyncio.Condition()
+        self._open = asyncio.Event()  # clear while nobody may begin
+        self._open.set()
         self._busy = 0
-        self._restarting = False
         self._servers: set[Peer] = set()
 
     async def run(self, for_s: float) -> None:
         """Let everybody act for so long, and end what they have begun."""
         end_s = monotonic() + for_s
         accepting = asyncio.create_task(self._accept())
-        users = [asyncio.create_task(self._use(end_s)) for _ in range(USERS)]
-        restarts = asyncio.create_task(self._restart(end_s))
+        restarting = asyncio.create_task(self._restart(end_s))
         try:
-            await asyncio.gather(*users)
+            async with asyncio.TaskGroup() as users:
+                for _ in range(USERS):
+                    users.create_task(self._use(end_s))
+            await restarting
         finally:
-            restarts.cancel()
-            await asyncio.gather(restarts, return_exceptions=True)
-            accepting.cancel()
-            await asyncio.gather(accepting, return_exceptions=True)
+            for task in (restarting, accepting):
+                task.cancel()
+            await asyncio.gather(restarting, accepting, return_exceptions=True)
             for server in list(self._servers):
                 server.close()
 
@@ -85,20 +86,20 @@ class Soak:
     async def _use(self, end_s: float) -> None:
         client: Peer | None = None
         while monotonic() < end_s:
-            async with self._free:
-                await self._free.wait_for(lambda: not self._restarting)
-                self._busy += 1
+            await self._open.wait()
+            self._busy += 1
             try:
-                if client is None or client.ending is not None:
+                if client is not None and client.ending is not None:
+                    client.close()
+                    client = None
+                if client is None:
                     client = await connect(self._port)
                 behaviour = self._dice.choice(BEHAVIOURS)
                 if not await self._play(client, behaviour):
                     client.close()
                     client = None
             finally:
-                async with self._free:
-                    self._busy -= 1
-                    self._free.notify_all()
+                self._busy -= 1
         if client is not None:
             client.close()
 
@@ -127,13 +128,14 @@ class Soak:
                 return self._leave(client)
             case Taking.LATE:
                 client.pause()
-                await asyncio.sleep(1.2)  # longer than a server may be silent
+                await asyncio.sleep(3.5)  # longer than a server may be silent
                 client.resume()
                 # Not parsed again with each read: everybody else would wait for that.
                 while not client.received.endswith(LAST_CHUNK):
                     await client.changed()
-                asked = sum(piece.count(b"content") for piece in behaviour.answer)
-                assert client.take().count(b"content") == asked
+                answer = await client.answer()
+                asked = sum(piece.count(b'"content"') for piece in behaviour.answer)
+                assert answer.body.count(b'"content"') == asked
                 return True
         return await self._take(client, requests)
 
@@ -207,9 +209,8 @@ class Soak:
         """Take the server away while nobody is under way, ask all the same, and bring it back."""
         while monotonic() + RESTART_EVERY_S < end_s:
             await asyncio.sleep(RESTART_EVERY_S)
-            async with self._free:
-                self._restarting = True
-                await self._free.wait_for(lambda: not self._busy)
+            self._open.clear()
+            await eventually(lambda: not self._busy, "nobody under way")
             port = self._upstream.port
             await self._upstream.stop()
             for server in list(self._servers):
@@ -222,9 +223,7 @@ class Soak:
                 client.close()
                 self.counts[UNREACHABLE] += 1
             await self._upstream.start(port=port)
-            async with self._free:
-                self._restarting = False
-                self._free.notify_all()
+            self._open.set()
 
 
 def read_counts(samples: Samples) -> Counts:

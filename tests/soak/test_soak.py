@@ -22,7 +22,7 @@ async def test_counts_are_those_of_the_script_and_nothing_stays_behind(tmp_path:
     """Exact counts, memory within 10 % of where it was, and not one descriptor more."""
     report = await soak(20, seed=1, folder=tmp_path)
     assert report.problems == []
-    assert report.requests > 1000
+    assert report.requests > 500
     assert len(report.counted) > 12  # of all kinds
 
 
@@ -34,12 +34,12 @@ async def test_no_task_stays_behind() -> None:
         upstream,
         slo={"ttft": "60s", "itl": "60s"},
         slo_classes=[{"name": "i", "match": {"headers": {"x-tier": "impossible"}}, "ttft": "1ns"}],
-        timeouts={"idle": "1s", "upstream_keepalive": "1s"},
+        timeouts={"idle": "3s", "upstream_keepalive": "1s"},
     )
     await settle(proxy.admin_port)
     tasks = len(asyncio.all_tasks())
     run = Soak(upstream, proxy.port, seed=2)
-    await run.run(5)
+    await run.run(8)
     assert read_counts(await settle(proxy.admin_port)) == run.counts
     await eventually(lambda: len(asyncio.all_tasks()) <= tasks, "no task more")
     await proxy.stop()
