@@ -202,8 +202,9 @@ SESSIONS: dict[str, Session] = {
         post(ASK, JSON, b"X-Tier: gold", b"traceparent: 00-%b-%b-01" % (b"1" * 32, b"2" * 16)),
         (SSE_HEAD, chunk(STREAM), LAST_CHUNK),
     ),
+    "strict": Session(post(ASK, JSON, b"X-Tier: strict"), (SSE_HEAD, chunk(STREAM), LAST_CHUNK)),
     "own limits": Session(
-        post(ASK, JSON, b"x-slo-ttft-ms: 60000", b"x-slo-tpot-ms: 60000", b"x-slo-class: gold"),
+        post(ASK, JSON, b"X-Slo-Ttft-Ms: 60000", b"X-Slo-Tpot-Ms: no", b"X-Slo-Class: gold"),
         (SSE_HEAD, chunk(STREAM), LAST_CHUNK),
     ),
     "busy": Session(post(ASK, JSON), (sized(b"no", b"503 Busy"),)),

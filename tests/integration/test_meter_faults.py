@@ -38,6 +38,7 @@ SETTINGS: dict[str, Any] = {
     "slo": {"ttft": "60s", "itl": "60s"},
     "slo_classes": [
         {"name": "gold", "match": {"model": "m*", "headers": {"x-tier": "gold"}}, "ttft": "60s"},
+        {"name": "strict", "match": {"headers": {"x-tier": "strict"}}, "ttft": "1ns", "itl": "1ns"},
         {"name": "vectors", "match": {"path": "/v1/embeddings"}, "e2e": "60s"},
     ],
     "slo_headers": {"limits": True, "classes": True},
@@ -89,6 +90,10 @@ FUNCTIONS = {
     for name, function in find_functions(modules()).items()
     if not name.startswith("guard.")
 }
+# The live page is told of verdicts; what goes wrong behind that depends on the clock, and comes
+# out here in any case.
+OBSERVER = "live.history.History.observe"
+FUNCTIONS[OBSERVER] = find_functions(["goodput_proxy.live.history"])[OBSERVER]
 
 
 def forget() -> None:
