@@ -23,7 +23,9 @@ _TOKEN = string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~"
 _TARGET = "".join(chr(i) for i in range(0x21, 0x7F) if chr(i) != "#")
 _VISIBLE = [bytes([i]) for i in (*range(0x21, 0x7F), *range(0x80, 0x100))]
 
-names = st.text(_TOKEN, max_size=10).map(lambda text: b"X-" + text.encode()) | st.sampled_from(
+# No name is that of the header that a `Connection` below takes away.
+_names = st.text(_TOKEN, max_size=10).filter(lambda text: text.lower() != "hop")
+names = _names.map(lambda text: b"X-" + text.encode()) | st.sampled_from(
     [b"Accept", b"Cookie", b"Set-Cookie", b"authorization", b"VIA", b"X-Forwarded-For", b"Range"]
 )
 values = st.lists(st.sampled_from([*_VISIBLE, b"a b", b"a\tb"]), max_size=12).map(b"".join)
