@@ -10,6 +10,7 @@ A client may also leave while nobody reads from it; see `departures`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from aiohttp.web_protocol import RequestHandler
@@ -89,7 +90,7 @@ class Sweep:
         self._timer = self._loop.call_later(self._period_s, self._look) if again else None
 
 
-class PatientConnection(RequestHandler):
+class PatientConnection(RequestHandler, ABC):
     """A client's connection, as far as the client may keep the proxy waiting.
 
     Args:
@@ -119,9 +120,9 @@ class PatientConnection(RequestHandler):
         self._unread_s = 0.0  # when the client was last seen not to read
 
     @property
+    @abstractmethod
     def reads_along(self) -> bool:
         """Whether an answer is under way and the client keeps up with it."""
-        raise NotImplementedError
 
     # -- what is awaited
 
