@@ -113,6 +113,10 @@ docs: $(DEV) ## write the generated parts of docs/ anew
 dashboards: $(DEV) ## write grafana/*.json anew
 	$(BIN)/python tools/dashboards
 
+.PHONY: chart
+chart: $(DEV) ## write what the chart takes over from elsewhere anew
+	$(BIN)/python tools/chart.py
+
 .PHONY: pictures
 pictures: $(DEV) ## take the pictures of the live page anew (a minute; needs chromium)
 	GOODPUT_PICTURES=1 $(BIN)/pytest --quiet tests/live/test_page.py -k demo

@@ -1,0 +1,81 @@
+"""Schemas of the resources that operators bring, as far as the chart uses them.
+
+Written down from the operators' own definitions, closed, so that a field that none of them knows,
+or one of another type, is found without a cluster.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema
+
+from tests.kubernetes import schemas
+
+_TEXT = {"type": "string", "minLength": 1}
+_TEXTS = {"type": "array", "items": _TEXT}
+_FLAG = {"type": "boolean"}
+_MAP = {"type": "object", "additionalProperties": {"type": "string"}}
+_OBJECTS = {"type": "array", "items": {"type": "object"}}
+_TIME = {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"}
+
+
+def _closed(*required: str, **properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(required),
+        "properties": properties,
+    }
+
+
+_SELECTOR = _closed(matchLabels=_MAP, matchExpressions=_OBJECTS)
+_NAMESPACES = _closed(any=_FLAG, matchNames=_TEXTS)
+_ENDPOINT = _closed(
+    "port",
+    port=_TEXT,
+    path=_TEXT,
+    interval=_TIME,
+    scrapeTimeout=_TIME,
+    relabelings=_OBJECTS,
+    metricRelabelings=_OBJECTS,
+)
+_ENDPOINTS = {"type": "array", "items": _ENDPOINT, "minItems": 1}
+_MONITOR = {"jobLabel": _TEXT, "namespaceSelector": _NAMESPACES, "selector": _SELECTOR}
+_ISSUER = _closed("name", name=_TEXT, kind=_TEXT, group=_TEXT)
+
+SPECS = {
+    ("monitoring.coreos.com/v1", "PodMonitor"): _closed(
+        "selector",
+        "podMetricsEndpoints",
+        podMetricsEndpoints=_ENDPOINTS,
+        podTargetLabels=_TEXTS,
+        **_MONITOR,
+    ),
+    ("monitoring.coreos.com/v1", "ServiceMonitor"): _closed(
+        "selector", "endpoints", endpoints=_ENDPOINTS, targetLabels=_TEXTS, **_MONITOR
+    ),
+    ("monitoring.coreos.com/v1", "PrometheusRule"): _closed("groups", groups=_OBJECTS),
+    ("grafana.integreatly.org/v1beta1", "GrafanaDashboard"): _closed(
+        "instanceSelector",
+        "configMapRef",
+        allowCrossNamespaceImport=_FLAG,
+        configMapRef=_closed("name", "key", name=_TEXT, key=_TEXT),
+        folder=_TEXT,
+        instanceSelector=_SELECTOR,
+        resyncPeriod=_TEXT,
+    ),
+    ("cert-manager.io/v1", "Issuer"): _closed("selfSigned", selfSigned=_closed()),
+    ("cert-manager.io/v1", "Certificate"): _closed(
+        "secretName", "issuerRef", secretName=_TEXT, dnsNames=_TEXTS, issuerRef=_ISSUER
+    ),
+}
+
+
+def validate(data: dict[str, Any], version: str) -> None:
+    """Validate an object strictly, by Kubernetes' schema or by one of these."""
+    if schemas.validate(data, version):
+        return
+    spec = SPECS[(data["apiVersion"], data["kind"])]
+    jsonschema.validate(data["spec"], spec)
+    assert data.keys() == {"apiVersion", "kind", "metadata", "spec"}
