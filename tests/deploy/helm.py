@@ -12,13 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
-from tests.conftest import skip_or_fail
-
-try:
-    from helm_python import HelmError, HelmRenderError, HelmValuesError, chart
-except (ImportError, OSError) as exc:
-    skip_or_fail(f"Helm's engine cannot be loaded: {exc}")
+from helm_python import HelmError, HelmValuesError, chart
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "goodput-proxy"
@@ -27,7 +21,7 @@ NAMESPACE = "models"
 # What findings of its linter are worth.
 WARNING = 2
 
-__all__ = ["CHART", "EXAMPLES", "NAMESPACE", "ROOT", "HelmRenderError", "HelmValuesError"]
+__all__ = ["CHART", "EXAMPLES", "NAMESPACE", "ROOT", "HelmValuesError"]
 
 
 @dataclass(frozen=True)
@@ -76,8 +70,8 @@ def render(values: dict[str, Any], path: Path = CHART, name: str = "gp") -> Rele
     """Render a chart as `helm install NAME` does.
 
     Raises:
-        HelmValuesError: when the schema refuses the values.
-        HelmRenderError: when a template fails.
+        HelmValuesError: when the schema refuses the values; any other HelmError: when a template
+            fails.
     """
     return Release(_load(path).render(values, name=name, namespace=NAMESPACE))
 
