@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from goodput_proxy.judged import JudgedRequest
 from goodput_proxy.policy import Policy, SloClass
@@ -11,6 +11,7 @@ from goodput_proxy.slo import Limits, judge
 from goodput_proxy.stream import Api
 
 if TYPE_CHECKING:
+    from goodput_proxy.app import App
     from goodput_proxy.heads import Headers
 
 MS = 10**6
@@ -62,3 +63,49 @@ def slow(ttft_ms: int = 2000, slo: SloClass = CHAT) -> JudgedRequest:
 def failed(outcome: Outcome = Outcome.HTTP_5XX) -> JudgedRequest:
     """Return a request that the server failed."""
     return ended(outcome=outcome, ttft_ms=None, itl_ms=None)
+
+
+# -- told to an app, as its taps do
+
+SETTINGS = {
+    "upstream": "http://127.0.0.1:1",
+    "listen": "127.0.0.1:0",
+    "admin_listen": "127.0.0.1:0",
+    "slo": {"ttft": "1s", "itl": "100ms", "objective": 0.95},
+    "slo_classes": [
+        {"name": "chat", "match": {"model": "m-*"}, "ttft": "500ms", "itl": "50ms"},
+        {"name": "batch", "match": {"path": "/v1/completions"}, "e2e": "2m", "objective": 0.5},
+    ],
+}
+
+
+def tell(app: App, *requests: JudgedRequest) -> None:
+    """Tell the proxy's metrics and observers of requests, as its taps do."""
+    assert app._meters is not None
+    for judged in requests:
+        app.metrics.observe(judged)
+        for observe in app._meters.observers:
+            observe(judged)
+
+
+def mixed(app: App) -> list[JudgedRequest]:
+    """Return requests of all kinds, in the classes of an app."""
+    chat, batch, default = app._policy.classes
+    edges = app.metrics.icl_edges_ns
+    app.metrics.admit(Api.CHAT, "m-7b", chat)
+    app.metrics.admit(Api.CHAT, "<script>alert(1)</script>", default)
+
+    def of(slo: Any = chat, model: str = "m-7b", **values: Any) -> JudgedRequest:
+        return ended(slo, model, icl_edges_ns=edges, **values)
+
+    return [
+        *(of(ttft_ms=20 * n, in_flight=n, tokens=40) for n in range(1, 25) for _ in range(8)),
+        *(of(ttft_ms=400 + 30 * n, in_flight=24 + n) for n in range(1, 40)),
+        *(of(itl_ms=60 + n, in_flight=50) for n in range(20)),
+        *(of(outcome=Outcome.TRUNCATED, ttft_ms=90, in_flight=50) for _ in range(3)),
+        *(of(outcome=Outcome.HTTP_5XX, ttft_ms=None, itl_ms=None, in_flight=50) for _ in range(4)),
+        *(of(outcome=Outcome.HTTP_4XX, ttft_ms=None, itl_ms=None) for _ in range(5)),
+        *(of(default, "<script>alert(1)</script>", ttft_ms=None, itl_ms=None) for _ in range(6)),
+        *(of(batch, "unknown" * 30, ttft_ms=None, itl_ms=None) for _ in range(7)),
+        of(ttft_ms=4321, tokens=30, in_flight=99, headers=[(b"x-request-id", b"the-worst-of-all")]),
+    ]
