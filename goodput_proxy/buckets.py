@@ -65,7 +65,7 @@ class Child:
 
     def add(self, counts: Sequence[int], sum_ns: int, edges_ns: tuple[int, ...]) -> None:
         """Add ready-made disjoint bucket counts, which were made with these edges or fewer."""
-        if edges_ns is not self.edges_ns:
+        if edges_ns is not self.edges_ns and edges_ns != self.edges_ns:
             counts = rebin(counts, edges_ns, self.edges_ns)
         self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)]
         self.sum_ns += sum_ns

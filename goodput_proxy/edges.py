@@ -38,6 +38,12 @@ _STALL_S = (*_ITL_S, 5.0, 10.0, 20.0, 40.0)
 _FRONTIER_TTFT_S = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 _FRONTIER_ITL_S = (0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.5)
 
+# What the proxy itself costs.
+_OVERHEAD_S = (
+    *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
+    *(0.25, 0.5, 1.0, 5.0),
+)
+
 # Reloads cannot grow a histogram beyond this, nor an axis of the frontier beyond the next.
 MAX_EDGES = 96
 MAX_FRONTIER_EDGES = 24
@@ -87,6 +93,9 @@ def to_ns(edges_s: Iterable[float]) -> tuple[int, ...]:
 def band_of(in_flight: int) -> int:
     """Return the number n of the band with its end at 2^n in which so many requests lie."""
     return max(0, in_flight - 1).bit_length()
+
+
+OVERHEAD_NS = to_ns(_OVERHEAD_S)
 
 
 def rebin(counts: Sequence[int], edges_ns: Sequence[int], wider_ns: Sequence[int]) -> list[int]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .judged import JudgedRequest, Observer
-    from .metrics import Metrics
+    from .ledger import Ledger
 
 _log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ class Guarded(ABC):
 
     __slots__ = ("_metrics",)
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Ledger) -> None:
         self._metrics = metrics
 
     def _guard(self, step: Callable[..., object], *arguments: Any) -> None:
@@ -82,7 +82,7 @@ class Meter(Guarded):
 
     __slots__ = ("_failed",)
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Ledger) -> None:
         super().__init__(metrics)
         self._failed = False
 

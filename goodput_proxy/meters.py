@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .faults import ClientFault, UpstreamFault
     from .heads import Headers
     from .judged import Observer
-    from .metrics import Metrics
+    from .ledger import Ledger
     from .policy import Policy
     from .settings import LimitSettings
 
@@ -48,7 +48,7 @@ class Meters(Guarded):
     def __init__(
         self,
         policy: Policy,
-        metrics: Metrics,
+        metrics: Ledger,
         limits: LimitSettings,
         call_soon: Callable[[Callable[[], None]], object],
     ) -> None:

@@ -26,22 +26,18 @@ from prometheus_client.exposition import choose_encoder
 from . import __version__
 from .buckets import BulkHistogram
 from .classify import Passthrough
-from .edges import to_ns
+from .edges import OVERHEAD_NS
 from .faults import ClientFault, MeterFault, SloHeaderFault, UpstreamFault
 from .series import RequestSeries
 from .thresholds import Thresholds
+from .workforce import Workforce
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from .judged import JudgedRequest
     from .policy import Policy, SloClass
     from .stream import Api
-
-_OVERHEAD_S = (
-    *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
-    *(0.25, 0.5, 1.0, 5.0),
-)
 
 
 class Metrics:
@@ -56,11 +52,12 @@ class Metrics:
         # Otherwise every child has a second, useless series.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self.in_flight = 0
+        self._in_flight = 0
         self._requests = RequestSeries(self.registry, policy, max_models)
         self._thresholds = Thresholds(policy)
         self.registry.register(self._thresholds)
         self._define_proxy()
+        self.workforce = Workforce(self.registry)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -106,7 +103,7 @@ class Metrics:
         )
         stages = ("request", "token", "upload")
         self._stages = {stage: self._overhead.child(stage) for stage in stages}
-        self._loop_lag = self._histogram(
+        self._stages["lag"] = self._histogram(
             "goodput_event_loop_lag_seconds", "How late a timer of the event loop fires.", ()
         ).child()
         self._reload_ok = Gauge(
@@ -141,6 +138,11 @@ class Metrics:
         )
 
     @property
+    def in_flight(self) -> int:
+        """How many inference requests have begun and not ended."""
+        return self.workforce.in_flight(self._in_flight)
+
+    @property
     def icl_edges_ns(self) -> tuple[int, ...]:
         """The edges into which a timeline counts its gaps."""
         return self._requests.icl_edges_ns
@@ -158,12 +160,12 @@ class Metrics:
 
     def begin(self) -> int:
         """Count an inference request in; return how many are in flight, itself included."""
-        self.in_flight += 1
-        return self.in_flight
+        self._in_flight += 1
+        return self._in_flight
 
     def end(self) -> None:
         """Count an inference request out."""
-        self.in_flight -= 1
+        self._in_flight -= 1
 
     def admit(self, api: Api, model: str, slo: SloClass, in_flight: int = 1) -> None:
         """Create all children of a model that the server answers, at zero."""
@@ -207,7 +209,11 @@ class Metrics:
 
     def loop_lag(self, value_ns: int) -> None:
         """Count how late the event loop was."""
-        self._loop_lag.observe(value_ns)
+        self._stages["lag"].observe(value_ns)
+
+    def timings(self, stage: str, counts: Sequence[int], sum_ns: int) -> None:
+        """Count a worker's times of a stage, or its lag: they lie between `OVERHEAD_NS`."""
+        self._stages[stage].add(counts, sum_ns, OVERHEAD_NS)
 
     def tls_certificate_ends(self, use: str, ends_s: int) -> None:
         """Show when a certificate that is in force now ends."""
@@ -228,6 +234,6 @@ class Metrics:
         return Counter(name, documentation, labels, registry=self.registry)
 
     def _histogram(self, name: str, documentation: str, labels: tuple[str, ...]) -> BulkHistogram:
-        histogram = BulkHistogram(name, documentation, labels, to_ns(_OVERHEAD_S))
+        histogram = BulkHistogram(name, documentation, labels, OVERHEAD_NS)
         self.registry.register(histogram)
         return histogram

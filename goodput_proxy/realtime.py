@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from .heads import Headers
     from .judged import Observer
-    from .metrics import Metrics
+    from .ledger import Ledger
     from .policy import Policy
     from .settings import LimitSettings
     from .stream.framing import Record
@@ -92,7 +92,7 @@ class RealtimeMeter(Meter):
         target: str,
         headers: Headers,
         policy: Policy,
-        metrics: Metrics,
+        metrics: Ledger,
         limits: LimitSettings,
         *,
         queue: TapQueue,

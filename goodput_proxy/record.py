@@ -49,7 +49,7 @@ class CancelPhase(StrEnum):
     AFTER_LAST_TOKEN = "after_last_token"  # noqa: S105
 
 
-class Gaps(msgspec.Struct, frozen=True, gc=False):
+class Gaps(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Every ICL of a request as bucket counts: `counts[i]` gaps lie at or below edge i.
 
     The buckets are disjoint; the last count holds the gaps above the last edge.
@@ -60,7 +60,7 @@ class Gaps(msgspec.Struct, frozen=True, gc=False):
     edges_ns: tuple[int, ...] = ()
 
 
-class RequestRecord(msgspec.Struct, frozen=True, gc=False):
+class RequestRecord(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What was measured of one request; None where a value does not exist."""
 
     outcome: Outcome

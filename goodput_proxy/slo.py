@@ -85,7 +85,7 @@ class Limits:
         return [(d, v) for d, v in zip(Dimension, values, strict=True) if v is not None]
 
 
-class Judgement(msgspec.Struct, frozen=True, gc=False):
+class Judgement(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A verdict with its reasons."""
 
     verdict: Verdict

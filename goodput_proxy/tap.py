@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .classify import Route
     from .heads import Headers
     from .judged import Observer
-    from .metrics import Metrics
+    from .ledger import Ledger
     from .policy import Policy, SloClass
     from .record import RequestRecord
     from .settings import LimitSettings
@@ -109,7 +109,7 @@ class Tap(FeedMeter):
         self,
         head: InferenceHead,
         policy: Policy,
-        metrics: Metrics,
+        metrics: Ledger,
         limits: LimitSettings,
         observers: tuple[Observer, ...] = (),
     ) -> None:

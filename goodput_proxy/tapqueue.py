@@ -15,7 +15,7 @@ from .guard import Guarded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .metrics import Metrics
+    from .ledger import Ledger
 
 # After so long the loop gets its turn: reads and writes of other streams do not wait longer.
 _DRAIN_NS: Final = 500_000
@@ -38,7 +38,7 @@ class TapQueue(Guarded):
 
     __slots__ = ("_call_soon", "_due")
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object], metrics: Metrics) -> None:
+    def __init__(self, call_soon: Callable[[Callable[[], None]], object], metrics: Ledger) -> None:
         super().__init__(metrics)
         self._call_soon = call_soon
         self._due: deque[Digesting] = deque()

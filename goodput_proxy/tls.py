@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from .metrics import Metrics
+    from .ledger import Ledger
     from .settings import ServerTlsSettings, Settings
 
 _log = structlog.get_logger()
@@ -71,7 +71,7 @@ class Credentials:
         files: Sequence[Path | None],
         *,
         certificate: Path | None,
-        metrics: Metrics,
+        metrics: Ledger,
         server: bool,
     ) -> None:
         self._use = use
@@ -115,7 +115,7 @@ class AllCredentials(NamedTuple):
     admin_listen: Credentials | None
 
 
-def load_credentials(settings: Settings, metrics: Metrics) -> AllCredentials:
+def load_credentials(settings: Settings, metrics: Ledger) -> AllCredentials:
     """Return the credentials that the settings name.
 
     Raises:
@@ -153,7 +153,7 @@ async def keep_fresh(credentials: AllCredentials) -> None:
 
 
 def _server_credentials(
-    use: str, settings: ServerTlsSettings, metrics: Metrics
+    use: str, settings: ServerTlsSettings, metrics: Ledger
 ) -> Credentials | None:
     files = (settings.cert, settings.key, settings.client_ca)
     if settings.cert is None:
@@ -168,7 +168,7 @@ def _server_credentials(
     return Credentials(use, make, files, certificate=settings.cert, metrics=metrics, server=True)
 
 
-def _client_credentials(use: str, settings: Settings, metrics: Metrics) -> Credentials | None:
+def _client_credentials(use: str, settings: Settings, metrics: Ledger) -> Credentials | None:
     tls = settings.upstream_tls
     if not settings.upstream.tls:
         if given := tls.model_fields_set:
@@ -223,6 +223,7 @@ class TlsSite(web.TCPSite):
         port: the same.
         context: the server's TLS.
         handshake_s: seconds that a handshake may take.
+        reuse_port: whether other processes listen there, too.
     """
 
     __slots__ = ("_handshake_s",)
@@ -234,8 +235,10 @@ class TlsSite(web.TCPSite):
         port: int,
         context: ssl.SSLContext,
         handshake_s: float,
+        *,
+        reuse_port: bool | None = None,
     ) -> None:
-        super().__init__(runner, host, port, ssl_context=context)
+        super().__init__(runner, host, port, ssl_context=context, reuse_port=reuse_port)
         self._handshake_s = handshake_s
 
     async def start(self) -> None:
@@ -248,6 +251,7 @@ class TlsSite(web.TCPSite):
             self._port,
             ssl=self._ssl_context,
             backlog=self._backlog,
+            reuse_port=self._reuse_port,
             ssl_handshake_timeout=self._handshake_s,
             ssl_shutdown_timeout=_SHUTDOWN_S,
         )

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from goodput_proxy import app as app_module
+from goodput_proxy import traffic as traffic_module
 from goodput_proxy.app import App
 from goodput_proxy.settings import ConfigError, Settings
 
@@ -193,7 +193,7 @@ async def test_the_same_address_twice() -> None:
 
 async def test_late_timers_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever holds the event loop up shows in the lag."""
-    monkeypatch.setattr(app_module, "_LAG_PROBE_S", 0.001)
+    monkeypatch.setattr(traffic_module, "_LAG_PROBE_S", 0.001)
     app = make_app()
     measured: asyncio.Queue[int] = asyncio.Queue()
     monkeypatch.setattr(app.metrics, "loop_lag", measured.put_nowait)

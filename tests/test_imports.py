@@ -52,7 +52,9 @@ ORDER = [
         "frontier",
         "series",
         "thresholds",
+        "workforce",
         "metrics",
+        "ledger",
         "watch",
         "certificates",
         "tls",
@@ -74,7 +76,19 @@ ORDER = [
         *("live", "live.feed", "live.assets", "live.routes"),
         "admin",
     ),
-    *("scrape", "log", "descriptors", "reload", "requestlog", "app"),
+    *("sites", "descriptors", "traffic", "log"),
+    *(
+        "headcount",
+        "channel",
+        "messages",
+        "remote",
+        "books",
+        "worker",
+        "nursery",
+        "nurse",
+        "supervisor",
+    ),
+    *("scrape", "reload", "requestlog", "app"),
     *("explain", "doubts", "check", "cli", "__main__"),
 ]
 # These use the proxy from outside, as its users do; only `cli` starts them.
@@ -118,7 +132,7 @@ PURE = (
 IMPURE = {"aiohttp", "asyncio", "os", "prometheus_client", "socket", "time"}
 # The settings' types may be named anywhere; their values are handed in.
 FOR_TYPES_ONLY = {"settings"}
-MAY_READ_SETTINGS = {"app", "check", "cli", "reload"}
+MAY_READ_SETTINGS = {"app", "check", "cli", "reload", "supervisor", "worker"}
 
 
 def typing_blocks(tree: ast.Module) -> set[ast.AST]:
@@ -223,7 +237,15 @@ def test_prometheus_has_one_door() -> None:
         if target.split(".")[0] == "prometheus_client" and not typing
     }
 
-    assert users == {"buckets", "frontier", "series", "thresholds", "metrics", "scrape"}
+    assert users == {
+        "buckets",
+        "frontier",
+        "series",
+        "thresholds",
+        "workforce",
+        "metrics",
+        "scrape",
+    }
 
 
 def test_one_place_catches_everything() -> None:

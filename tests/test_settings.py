@@ -54,6 +54,7 @@ FIELDS = [
     ("upstream", "http://127.0.0.1:8000", "http://a:1", "https://b:2", "unix:/c"),
     ("listen", "0.0.0.0:9000", "127.0.0.1:1", "127.0.0.2:2", "[::1]:3"),
     ("forwarded_headers", "False", "True", "False", "True"),
+    ("workers", "1", "2", "3", "4"),
     ("admin_listen", "0.0.0.0:9001", "127.0.0.1:1", "127.0.0.2:2", "[::1]:3"),
     ("slo.preset", "None", "guidellm/chat", "guidellm/rag", "mlperf/gptj/server"),
     ("slo.ttft", "500ms", "1s", "2s", "3s"),

@@ -88,6 +88,13 @@ class Settings(CommandSettings):
         description="tell the upstream of the client: X-Forwarded-For is appended to,"
         " X-Forwarded-Proto and X-Forwarded-Host are added where they are absent",
     )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="processes that take requests on the same port, one core each (Linux); with"
+        " several, one more process has the metrics and the admin listener",
+    )
     config: Path | None = Field(None, description="YAML file with any of these settings")
     slo: SloSettings = SloSettings()
     slo_classes: tuple[SloClassSettings, ...] = Field(

@@ -165,8 +165,7 @@ async def test_28_while_its_upload_is_stopped(start_proxy: StartProxy, way: str)
     proxy = await start_proxy(**PATIENT)
     client, server = await proxy.begin(UPLOAD)
     server.pause()
-    assert proxy.app._listener is not None
-    (connection,) = proxy.app._listener.connections
+    (connection,) = proxy.listener.connections
     while not connection._reading_paused:
         client.send(chunk(b"x" * 60_000))
         await client.flush()
@@ -186,8 +185,7 @@ async def test_28_while_its_requests_queue(start_proxy: StartProxy) -> None:
     """A client that has sent more requests than are read ahead is noticed, too."""
     proxy = await start_proxy(**PATIENT)
     client, server = await proxy.begin(post(b"{}") * 200)
-    assert proxy.app._listener is not None
-    (connection,) = proxy.app._listener.connections
+    (connection,) = proxy.listener.connections
     await eventually(lambda: connection._buffer_paused)
 
     await assert_noticed(server, leave(client, "close"))

@@ -166,8 +166,7 @@ async def test_39_a_client_that_does_not_read_the_rest_is_reset(start_proxy: Sta
     client, server = await proxy.begin(post(b"{}", path=b"/x"))
     client.pause()
     server.send(SSE_HEAD)
-    assert proxy.app._listener is not None
-    (connection,) = proxy.app._listener.connections
+    (connection,) = proxy.listener.connections
     assert connection.transport is not None
     while not connection.transport.get_write_buffer_size():
         server.send(chunk(b"x" * 30_000))

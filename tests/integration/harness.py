@@ -9,12 +9,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from goodput_proxy.app import App
 from goodput_proxy.settings import Settings
+from goodput_proxy.traffic import Traffic
 from tests.integration.fake_upstream import FakeUpstream, Peer, connect
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     import ssl
 
+    from goodput_proxy.listener import Listener
     from goodput_proxy.proxy import Proxy
     from tests.integration.fake_upstream import Answer
 
@@ -104,14 +106,17 @@ class RunningProxy:
     @property
     def inner(self) -> Proxy:
         """The part that handles requests."""
-        assert self.app._proxy is not None
-        return self.app._proxy
+        return self._traffic.proxy
 
     @property
     def connections(self) -> int:
         """How many clients' connections are open."""
-        assert self.app._listener is not None
-        return len(self.app._listener.connections)
+        return len(self.listener.connections)
+
+    @property
+    def listener(self) -> Listener:
+        """The server of clients' connections."""
+        return self._traffic.listener
 
     @property
     def port(self) -> int:
@@ -146,6 +151,11 @@ class RunningProxy:
         client.close()
         server.close()
         return seen, answer
+
+    @property
+    def _traffic(self) -> Traffic:
+        assert isinstance(self.app.traffic, Traffic)
+        return self.app.traffic
 
     async def idle(self) -> None:
         """Wait until every request has been judged."""

@@ -471,8 +471,7 @@ async def test_a_stalled_reader_is_bounded(start_proxy: StartProxy, mount: Mount
         server.send(SSE_HEAD)
         pouring = asyncio.create_task(server.pour([chunk(b"x" * 60_000)] * 1000))
         await eventually(lambda: server._writing_paused, "the server is held up")
-        assert proxy.app._listener is not None
-        transport: Any = next(iter(proxy.app._listener.connections)).transport
+        transport: Any = next(iter(proxy.listener.connections)).transport
         held = transport.get_write_buffer_size()
         assert 0 < held <= 512 * 1024
         client.reset()

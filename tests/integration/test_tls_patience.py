@@ -82,8 +82,7 @@ async def test_a_client_that_leaves_while_its_upload_is_stopped(
     proxy = await start(start_proxy, tmp_path)
     client, server = await proxy.begin(UPLOAD)
     server.pause()
-    assert proxy.app._listener is not None
-    (connection,) = proxy.app._listener.connections
+    (connection,) = proxy.listener.connections
     while not connection._reading_paused:
         client.send(chunk(b"x" * 60_000))
         await client.flush()

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 def held_bytes(proxy: RunningProxy) -> int:
     """Return what the only tunnel of a proxy holds for either side."""
-    assert proxy.app._listener is not None
-    (connection,) = proxy.app._listener.connections
+    (connection,) = proxy.listener.connections
     assert isinstance(connection, ClientConnection)
     assert connection._relay is not None
     tunnel = connection._relay.tunnel

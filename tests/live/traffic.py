@@ -9,6 +9,7 @@ from goodput_proxy.policy import Policy, SloClass
 from goodput_proxy.record import Gaps, Outcome, RequestRecord
 from goodput_proxy.slo import Limits, judge
 from goodput_proxy.stream import Api
+from goodput_proxy.traffic import Traffic
 
 if TYPE_CHECKING:
     from goodput_proxy.app import App
@@ -81,10 +82,10 @@ SETTINGS = {
 
 def tell(app: App, *requests: JudgedRequest) -> None:
     """Tell the proxy's metrics and observers of requests, as its taps do."""
-    assert app._meters is not None
+    assert isinstance(app.traffic, Traffic)
     for judged in requests:
         app.metrics.observe(judged)
-        for observe in app._meters.observers:
+        for observe in app.traffic.meters.observers:
             observe(judged)
 
 
