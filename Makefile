@@ -3,7 +3,7 @@
 #
 # PYTHON=python3.12  the Python to make .venv from; default: the first 3.11 to 3.14 that is found
 # FOR=20s            how long the demo runs
-# ARGS='-k relay'    further arguments of pytest, of the bench, or of verify-aiperf
+# ARGS='-k relay'    further arguments of pytest, of the bench, or of verify-*
 # UV_ARGS=--upgrade  further arguments of `uv pip compile` in `make lock`
 
 FOR ?= 60s
@@ -144,6 +144,10 @@ verify-real: $(DEV) ## against a real inference server (installs torch into .ven
 verify-aiperf: $(DEV) ## beside AIPerf and vLLM's client (installs AIPerf into .venv-aiperf; ARGS=--write)
 	$(BIN)/python -m tests.agreement.verify_agreement $(ARGS)
 
+.PHONY: verify-tools
+verify-tools: $(DEV) ## beside AIPerf, GuideLLM and vLLM's client (7 GB, into .venv-aiperf and .venv-guidellm)
+	$(BIN)/python -m tests.loadtools.verify_tools $(ARGS)
+
 .PHONY: soak
 soak: $(DEV) ## everything at once against one proxy, for ten minutes (ARGS='--for 60 --seed 1')
 	$(BIN)/python -m tests.soak $(ARGS)
@@ -177,7 +181,7 @@ lock: $(VENV_MADE) ## write requirements/*.txt anew from pyproject.toml (UV_ARGS
 	$(UV_COMPILE) -o requirements/lock.txt --group lock
 
 .PHONY: clean
-clean: ## remove .venv, caches and built files (but not .venv-real and .venv-aiperf)
+clean: ## remove .venv, caches and built files (but no other .venv-*)
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis \
 		.mypy_cache .pytest_cache .ruff_cache
 	find bench goodput_proxy tests -name __pycache__ -type d -exec rm -rf {} +
