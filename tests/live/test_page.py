@@ -7,10 +7,8 @@ import io
 import json
 import os
 import re
-import sys
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -26,18 +24,18 @@ from goodput_proxy.demo.run import DemoOptions, play
 from goodput_proxy.demo.verdicts import Verdicts, fetch_verdicts
 from goodput_proxy.settings import Settings
 from tests.live.browser import chromium
+from tests.live.child import ROOT, child
 from tests.live.traffic import SETTINGS, mixed, tell
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from tests.live.browser import Browser, Page
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
-ROOT = Path(__file__).parent.parent.parent
 IMAGES = ROOT / "docs" / "images"
 # `make pictures` takes the time for a run at the demo's own pace, and keeps what it shows.
 PICTURES = os.environ.get("GOODPUT_PICTURES") == "1"
@@ -323,34 +321,6 @@ async def take_pictures(page: Page, folder: Path) -> None:
 # -- what it costs
 
 
-@asynccontextmanager
-async def flooded() -> AsyncIterator[tuple[str, Callable[[], Awaitable[Any]]]]:
-    """Run a flooded proxy; return its address and what asks it how it fares."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.live.flood"),
-        cwd=ROOT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    commands, answers = process.stdin, process.stdout
-    assert commands is not None
-    assert answers is not None
-
-    async def ask(commands: asyncio.StreamWriter, answers: asyncio.StreamReader) -> Any:
-        commands.write(b"\n")
-        return json.loads(await answers.readline())
-
-    line = b""
-    while not line.startswith(b"http://"):  # its log comes first
-        line = await answers.readline()
-    try:
-        yield line.decode().strip(), partial(ask, commands, answers)
-    finally:
-        commands.close()
-        await process.wait()
-
-
 async def test_five_thousand_requests_a_second(browser: Browser) -> None:
     """Updates stay at one a second; the browser's work and the proxy's stay below 10 % of a core.
 
@@ -358,13 +328,13 @@ async def test_five_thousand_requests_a_second(browser: Browser) -> None:
     since the machine may be busy with other things; the proxy's is that of the thread in which
     documents are made.
     """
-    async with flooded() as (url, ask), looking(browser, url, height=3000) as page:
+    async with child("tests.live.flood") as (url, ask), looking(browser, url, height=3000) as page:
         await next_update(page, 2)
         shown, begin_s = await page.evaluate(SHOWN), monotonic()
-        before, used = await ask(), await browser.processes()
+        before, used = await ask(""), await browser.processes()
         await asyncio.sleep(5)
         updates, seconds = await page.evaluate(SHOWN) - shown, monotonic() - begin_s
-        after, using = await ask(), await browser.processes()
+        after, using = await ask(""), await browser.processes()
 
     assert abs(updates - seconds) <= 2
     assert (after["told"] - before["told"]) / seconds > 4000

@@ -1,7 +1,7 @@
 """Let the tools of the package index send through the proxy, and compare everybody's numbers.
 
-Owns: the order of things, and the report of `make verify-tools`. Each tool has an environment of its
-own, which the first run makes. Run from the project's root as `python -m
+Owns: the order of things, and the report of `make verify-tools`. Each tool has an environment of
+its own, which the first run makes. Run from the project's root as `python -m
 tests.loadtools.verify_tools`; the exit code is 0 when every line says `ok`.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.agreement import clients
+from tests.agreement.scenarios import OK
 from tests.loadtools.play import play
 from tests.loadtools.recipes import ROOT, find_command, point_at
 from tests.loadtools.site import run_tool, simulated_server
@@ -38,7 +39,7 @@ VLLM_CLIENTS, VLLM_REQUESTS_EACH = 8, 2
 
 async def send_by_recipe(program: Path, port: int, folder: Path) -> int:
     """Run a tool as the page runs it; return how many requests it says to have sent."""
-    folder.mkdir()
+    folder.mkdir()  # noqa: ASYNC240 -- before anything runs
     clients.write_tokenizer(folder / "tokenizer")
     environment = {"TOKENIZER": str(folder / "tokenizer"), "HF_HUB_DISABLE_TELEMETRY": "1"}
     command = point_at(find_command(program.name), port)
@@ -61,7 +62,7 @@ async def send_by_vllm(python: Path, port: int) -> int:
         for client in range(VLLM_CLIENTS)
     )
     seen = [each for found in await asyncio.gather(*sending) for each in found.values()]
-    return sum(each.outcome == clients.OK for each in seen)
+    return sum(each.outcome == OK for each in seen)
 
 
 def report_on(played: Played, report: Report) -> None:
