@@ -2,11 +2,11 @@
 # first, from the hash-checked locks in requirements/, and again only when something has changed.
 #
 # PYTHON=python3.12  the Python to make .venv from; default: the first 3.11 to 3.14 that is found
-# FOR=20s            how long the demo runs
-# ARGS='-k relay'    further arguments of pytest, of the bench, or of verify-*
+# FOR=20s            how long the demo runs; auto is as long as its scenario takes
+# ARGS='-k relay'    further arguments of the demo, of pytest, of the bench, or of verify-*
 # UV_ARGS=--upgrade  further arguments of `uv pip compile` in `make lock`
 
-FOR ?= 60s
+FOR ?= auto
 ARGS ?=
 UV_ARGS ?=
 
@@ -18,6 +18,9 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# Beside what pip says, which names the cause and not the remedy.
+NO_PACKAGES = { echo "make: pip could not install the packages, for the reason above: it needs a" \
+	"network, or PIP_INDEX_URL with an index that can be reached; then run make again" >&2; exit 1; }
 # Without isolation the build backend is the locked one and nothing unpinned is fetched.
 INSTALL_PROJECT := $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 
@@ -70,21 +73,22 @@ METADATA := pyproject.toml goodput_proxy/__init__.py
 
 $(RUNTIME): $(VENV_MADE) requirements/runtime.txt requirements/build.txt $(METADATA)
 	@echo "installing what the proxy needs into $(VENV)"
-	@$(PIP_INSTALL) --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+	@$(PIP_INSTALL) --require-hashes -r requirements/runtime.txt -r requirements/build.txt \
+		|| $(NO_PACKAGES)
 	@$(INSTALL_PROJECT)
 	@touch $@
 
 $(DEV): $(VENV_MADE) requirements/dev.txt $(METADATA)
 	@echo "installing what development needs into $(VENV)"
-	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt || $(NO_PACKAGES)
 	@$(INSTALL_PROJECT)
 	@touch $(RUNTIME) $@
 
 ##### the main job
 
 .PHONY: demo
-demo: $(RUNTIME) ## watch goodput part from throughput under a rising load (FOR=60s)
-	@$(BIN)/goodput-proxy demo --for $(FOR)
+demo: $(RUNTIME) ## watch goodput part from throughput (ARGS='--scenario overload')
+	@$(BIN)/goodput-proxy demo --for $(FOR) $(ARGS)
 
 ##### checks
 

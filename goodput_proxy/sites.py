@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,8 @@ def cannot_listen(address: Listen, field: str, error: OSError | UnicodeError) ->
     if isinstance(error, OSError):
         # asyncio puts the address, which is named already, in front of the reason.
         reason = (error.strerror or str(error)).rpartition(": ")[2].lower()
+        if error.errno == errno.EADDRINUSE:
+            reason += f"; choose another with --{field.replace('_', '-')}"
     else:
         reason = "not a host name"
     return ConfigError([f"{field}: cannot listen on {address}: {reason}"])

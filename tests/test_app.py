@@ -175,9 +175,9 @@ async def test_nothing_is_half_started(field: str) -> None:
         app = make_app(f"--{field.replace('_', '-')}={address}")
         with pytest.raises(ConfigError) as caught:
             await app.start()
-    assert caught.value.problems == (
-        f"{field}: cannot listen on {address}: address already in use",
-    )
+    flag = f"--{field.replace('_', '-')}"
+    reason = f"address already in use; choose another with {flag}"
+    assert caught.value.problems == (f"{field}: cannot listen on {address}: {reason}",)
     for url in filter(None, (app.proxy_url, app.admin_url)):
         assert not await is_open(url)
     assert bool(app.admin_url) == (field == "listen")  # it was open for a moment

@@ -214,7 +214,10 @@ def test_port_in_use(
     assert main(["serve", flag, taken, other, "127.0.0.1:0"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == f"goodput-proxy: {field}: cannot listen on {taken}: address already in use\n"
+    assert err == (
+        f"goodput-proxy: {field}: cannot listen on {taken}: address already in use;"
+        f" choose another with {flag}\n"
+    )
 
 
 def test_host_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:

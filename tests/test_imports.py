@@ -93,7 +93,7 @@ ORDER = [
 ]
 # These use the proxy from outside, as its users do; only `cli` starts them.
 OUTSIDE = {
-    "demo": {"address", "app", "duration", "scrape", "settings"},
+    "demo": {"address", "app", "duration", "scrape", "settings", "sites"},
     "gate": {"duration", "scrape", "settings"},
 }
 # Manifests are written without a proxy at hand: nothing of the data path is known there.

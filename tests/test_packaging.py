@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 DEPENDENCIES: list[str] = PYPROJECT["project"]["dependencies"]
+EXTRAS: dict[str, list[str]] = PYPROJECT["project"]["optional-dependencies"]
+OPTIONAL = [text for texts in EXTRAS.values() for text in texts]
 LOCKS = ("runtime", "build", "dev", "lock")
 FLOOR = "3.11"
 
@@ -120,12 +122,12 @@ def test_console_script_resolves() -> None:
 
 def test_every_dependency_is_imported() -> None:
     """A dependency that nothing imports is installed, scanned and updated for nothing."""
-    assert names_of(DEPENDENCIES) - all_imports("goodput_proxy") == set()
+    assert names_of([*DEPENDENCIES, *OPTIONAL]) - all_imports("goodput_proxy") == set()
 
 
 def test_every_import_is_a_dependency() -> None:
     """The package imports what it declares, or what a declared package requires by itself."""
-    declared = names_of(DEPENDENCIES)
+    declared = names_of([*DEPENDENCIES, *OPTIONAL])
 
     assert all_imports("goodput_proxy") - declared - comes_with(declared) == set()
 
@@ -231,7 +233,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 
 def test_wheel_metadata(wheel: Path) -> None:
-    """The wheel carries the licence, the console script, the floor and the dependencies."""
+    """The wheel carries the licence, the console script, the floor, dependencies and extras."""
     info = f"goodput_proxy-{goodput_proxy.__version__}.dist-info"
     with zipfile.ZipFile(wheel) as archive:
         scripts = archive.read(f"{info}/entry_points.txt").decode()
@@ -241,9 +243,10 @@ def test_wheel_metadata(wheel: Path) -> None:
     assert "goodput-proxy = goodput_proxy.__main__:main" in scripts
     assert "License-Expression: Apache-2.0" in about
     assert f"Requires-Python: >={FLOOR}" in about
-    assert names_of(re.findall(r"^Requires-Dist: (.+)$", about, re.MULTILINE)) == names_of(
-        DEPENDENCIES
-    )
+    required = re.findall(r"^Requires-Dist: (.+)$", about, re.MULTILINE)
+    extra = [text for text in required if "extra ==" in text]
+    assert names_of(set(required) - set(extra)) == names_of(DEPENDENCIES)
+    assert names_of(extra) == names_of(OPTIONAL)
     assert licence == (ROOT / "LICENSE").read_bytes()
 
 

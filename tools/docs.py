@@ -3,8 +3,8 @@
 `docs/configuration.md` comes from the settings' own descriptions, the tables of
 `docs/metrics.md` from the registry, those of `docs/api.md` from the types of the JSON API. The
 pages are Markdown with one generated block between two markers; the prose around it is written by
-hand and kept. `docs/api-v1.schema.json` is generated as a whole. `--check` writes nothing and exits
-1 when a file is stale.
+hand and kept. `docs/api-v1.schema.json` and `docs/demo.schema.json` are generated as a whole.
+`--check` writes nothing and exits 1 when a file is stale.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from prometheus_client import Counter, Gauge, Histogram, Info
 from pydantic import BaseModel
 
 from goodput_proxy.buckets import BulkHistogram
+from goodput_proxy.demo import document as demo
 from goodput_proxy.duration import Duration
 from goodput_proxy.frontier import Frontier
 from goodput_proxy.live.documents import Requests, Summary
@@ -105,11 +106,15 @@ def metrics() -> str:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of the API; a document is one of its definitions."""
+    return _schema("goodput-proxy, JSON API, version 1", Summary, Requests)
+
+
+def _schema(title: str, *documents: type[msgspec.Struct]) -> dict[str, Any]:
     template = "#/$defs/{name}"
-    _, definitions = msgspec.json.schema_components([Summary, Requests], ref_template=template)
+    _, definitions = msgspec.json.schema_components(documents, ref_template=template)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "goodput-proxy, JSON API, version 1",
+        "title": title,
         "$defs": definitions,
     }
 
@@ -157,7 +162,11 @@ def main() -> int:
     stale = []
     tables = {"configuration.md": configuration(), "metrics.md": metrics(), "api.md": api()}
     texts = {name: _fill(DOCS / name, table) for name, table in tables.items()}
-    texts["api-v1.schema.json"] = json.dumps(schema(), indent=2) + "\n"
+    schemas = {
+        "api-v1.schema.json": schema(),
+        "demo.schema.json": _schema("goodput-proxy demo --out", demo.Run, demo.Sweep),
+    }
+    texts |= {name: json.dumps(content, indent=2) + "\n" for name, content in schemas.items()}
     for name, text in texts.items():
         path = DOCS / name
         if not path.exists() or text != path.read_text(encoding="utf-8"):

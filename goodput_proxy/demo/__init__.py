@@ -1,6 +1,9 @@
-"""The demonstration: a simulated inference server, a ramping load, and the real proxy between them.
+"""The demonstration: a simulated inference server, a load of one of several kinds, and the real
+proxy between them.
 
-Nothing in the proxy imports this package, and only `run` imports the proxy. The order of imports is
-`engine < shapes < server`, `records < load`, `scrape < outcome < report`, `plot < report`, then
-`run` above them all, and `settings`, which makes its options of flags.
+Nothing in the proxy imports this package, and only `stage` imports the proxy. A story is a row of
+`scenarios`; `run` tells it. The order of imports is `engine`, `faults`, `workload`, `shapes <
+server`; `records < load`; `verdicts`, `knee < outcome`; `plot < terminal < table < report`;
+`document < export`; `scenarios < stage < run` above them all, and `settings`, which makes its
+options of flags.
 """

@@ -1,27 +1,26 @@
 """Closed-loop load: users who each send their next request when the last one has been answered.
 
-Owns the users and the HTTP client; what they see is measured by `records`. It must not know what
-answers it, and it must be cheap, since it shares the machine with what it measures. The rule: a
-user's requests depend on the seed and on the user's number alone, so that a seeded run sends the
-same requests however the machine behaves.
+Owns the users and the HTTP client; what they ask for is said by `workload`, what they see is
+measured by `records`. It must not know what answers it, and it must be cheap, since it shares the
+machine with what it measures.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
 import msgspec
 
 from .records import CUT, AnswerReader
+from .workload import choices_of
 
 if TYPE_CHECKING:
     from .records import ClientRecord
+    from .workload import Ask, Workload
 
 UsersAt = Callable[[float], int]
 """How many users there are after so many seconds."""
@@ -31,15 +30,6 @@ RESIZE_INTERVAL_S = 0.05
 
 # A user whose request failed waits before the next, so that a dead server is not hammered.
 RETRY_DELAY_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """What users ask for: shortest and longest prompt and answer, in tokens."""
-
-    model: str
-    prompt_tokens: tuple[int, int] = (128, 384)
-    output_tokens: tuple[int, int] = (12, 36)
 
 
 def ramp(low: int, high: int, duration_s: float) -> UsersAt:
@@ -62,6 +52,7 @@ class Load:
         self._endpoint = f"{url}/v1/chat/completions"
         self._workload = workload
         self._seed = seed
+        self._asked = 0
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._client: aiohttp.ClientSession
 
@@ -117,23 +108,25 @@ class Load:
 
     async def _use(self, number: int) -> None:
         """Be one user until the schedule says that this one has left."""
-        choices = random.Random(f"{self._seed}/{number}")  # noqa: S311 -- reproducible on purpose
+        choices = choices_of(self._seed, number)
         while number < self.users:
-            record = await self._request(self._body(choices))
+            ask = self._workload.ask(choices, self._asked)
+            self._asked += 1
+            record = await self._request(self._body(ask))
             if not record.ok:
                 await asyncio.sleep(RETRY_DELAY_S)
 
-    def _body(self, choices: random.Random) -> bytes:
-        prompt = "word " * choices.randint(*self._workload.prompt_tokens)
-        return msgspec.json.encode(
-            {
-                "model": self._workload.model,
-                "messages": [{"role": "user", "content": prompt}],
-                "max_tokens": choices.randint(*self._workload.output_tokens),
-                "stream": True,
-                "stream_options": {"include_usage": True},
-            }
-        )
+    def _body(self, ask: Ask) -> bytes:
+        body: dict[str, object] = {
+            "model": self._workload.model,
+            "messages": [{"role": "user", "content": "word " * ask.prompt_tokens}],
+            "max_tokens": ask.output_tokens,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if ask.urgent:
+            body["priority"] = -1
+        return msgspec.json.encode(body)
 
     async def _request(self, body: bytes) -> ClientRecord:
         """Send one request, read its answer, and keep the record."""

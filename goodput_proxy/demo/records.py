@@ -2,8 +2,8 @@
 
 Owns the client's side of the definitions (TTFT, ITL, E2E as in AIPerf: from the request's start to
 the first content, the mean gap between first and last content, and from the start to the last
-content) and the goodput formula. Pure: bytes and times come in as arguments. It must share no code
-with the proxy, whose counts it is there to check.
+content; stall is the longest gap) and the goodput formula. Pure: bytes and times come in as
+arguments. It must share no code with the proxy, whose counts it is there to check.
 """
 
 from __future__ import annotations
@@ -27,6 +27,20 @@ CUT = "cut"
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request has to keep to; None is no limit."""
+
+    ttft_ns: int = 500_000_000
+    itl_ns: int = 100_000_000
+    stall_ns: int | None = None
+
+    def scaled(self, factor: float) -> Limits:
+        """Return the same limits for a server that is as many times as slow."""
+        stall_ns = None if self.stall_ns is None else round(self.stall_ns * factor)
+        return Limits(round(self.ttft_ns * factor), round(self.itl_ns * factor), stall_ns)
+
+
+@dataclass(frozen=True, slots=True)
 class ClientRecord:
     """One request as its client measured it; times that were never reached are None."""
 
@@ -38,13 +52,19 @@ class ClientRecord:
     status: int
     ok: bool
     error: str = ""
+    stall_ns: int | None = None
+    content_records: int = 0
 
-    def meets(self, ttft_limit_ns: int, itl_limit_ns: int) -> bool:
-        """Whether the request was answered within both limits; one token has no ITL to miss."""
-        if not self.ok or self.ttft_ns is None:
-            return False
-        return self.ttft_ns <= ttft_limit_ns and (
-            self.itl_ns is None or self.itl_ns <= itl_limit_ns
+    def meets(self, limits: Limits) -> bool:
+        """Whether the request was answered within all limits; one token has no gap to miss one."""
+        return (
+            self.ok
+            and self.ttft_ns is not None
+            and self.ttft_ns <= limits.ttft_ns
+            and (self.itl_ns is None or self.itl_ns <= limits.itl_ns)
+            and (
+                self.stall_ns is None or limits.stall_ns is None or self.stall_ns <= limits.stall_ns
+            )
         )
 
 
@@ -64,6 +84,7 @@ class AnswerReader:
         self._rest = b""
         self._first_ns: int | None = None
         self._last_ns: int | None = None
+        self._stall_ns: int | None = None
         self._content_records = 0
         self._usage_tokens: int | None = None
         self._done = False
@@ -89,13 +110,26 @@ class AnswerReader:
             if tokens > 1:
                 itl_ns = (self._last_ns - self._first_ns) / (tokens - 1)
         ok = status == 200 and not error
-        return ClientRecord(self._start_ns, ttft_ns, itl_ns, e2e_ns, tokens, status, ok, error)
+        return ClientRecord(
+            start_ns=self._start_ns,
+            ttft_ns=ttft_ns,
+            itl_ns=itl_ns,
+            e2e_ns=e2e_ns,
+            output_tokens=tokens,
+            status=status,
+            ok=ok,
+            error=error,
+            stall_ns=self._stall_ns,
+            content_records=self._content_records,
+        )
 
     def _read(self, record: bytes, now_ns: int) -> None:
         at = record.find(_CONTENT)
         if at >= 0 and record[at + len(_CONTENT)] != ord('"'):
-            if self._first_ns is None:
+            if self._last_ns is None:
                 self._first_ns = now_ns
+            else:
+                self._stall_ns = max(self._stall_ns or 0, now_ns - self._last_ns)
             self._last_ns = now_ns
             self._content_records += 1
         elif record == _DONE:
@@ -123,13 +157,11 @@ class Recount:
         return self.completed - self.good
 
 
-def recount(
-    records: Iterable[ClientRecord], ttft_limit_ns: int, itl_limit_ns: int, seconds: float
-) -> Recount:
-    """Count a request when TTFT and ITL are within their limits; divide by the time."""
+def recount(records: Iterable[ClientRecord], limits: Limits, seconds: float) -> Recount:
+    """Count a request when it is within all limits; divide by the time."""
     good = completed = failed = 0
     for record in records:
-        if record.meets(ttft_limit_ns, itl_limit_ns):
+        if record.meets(limits):
             good += 1
         if record.ok:
             completed += 1
@@ -138,25 +170,24 @@ def recount(
     return Recount(good, completed, failed, good / seconds, completed / seconds)
 
 
-def near_limit(
-    records: Iterable[ClientRecord], ttft_limit_ns: int, itl_limit_ns: int, clock_error_ns: int
-) -> int:
+def near_limit(records: Iterable[ClientRecord], limits: Limits, clock_error_ns: int) -> int:
     """Count the requests on which two observers may disagree, as their clocks differ by so much.
 
     For ITL the error is that of the time between first and last token, so it is spread over n - 1.
     """
-    return sum(
-        record.ok and _is_near(record, ttft_limit_ns, itl_limit_ns, clock_error_ns)
-        for record in records
-    )
+    return sum(record.ok and _is_near(record, limits, clock_error_ns) for record in records)
 
 
-def _is_near(
-    record: ClientRecord, ttft_limit_ns: int, itl_limit_ns: int, clock_error_ns: int
-) -> bool:
-    if record.ttft_ns is not None and abs(record.ttft_ns - ttft_limit_ns) <= clock_error_ns:
+def _is_near(record: ClientRecord, limits: Limits, clock_error_ns: int) -> bool:
+    if record.ttft_ns is not None and abs(record.ttft_ns - limits.ttft_ns) <= clock_error_ns:
+        return True
+    if (
+        record.stall_ns is not None
+        and limits.stall_ns is not None
+        and abs(record.stall_ns - limits.stall_ns) <= clock_error_ns
+    ):
         return True
     if record.itl_ns is None:
         return False
     gaps = record.output_tokens - 1
-    return abs(record.itl_ns - itl_limit_ns) * gaps <= clock_error_ns
+    return abs(record.itl_ns - limits.itl_ns) * gaps <= clock_error_ns

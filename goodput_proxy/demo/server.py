@@ -3,14 +3,16 @@
 Owns the listening socket, the clock and the requests in progress; the engine decides who runs and
 how long, `shapes` what is said. It must not know the proxy. The rules it keeps are a real server's:
 headers leave before prefill begins, each record is one write, and a client that disconnects frees
-its slot at once.
+its slot at once. Where it is to fail, it fails as they do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,8 @@ from yarl import URL
 from goodput_proxy import __version__
 
 from . import shapes
-from .engine import Engine, Profile, Sequence, Token
+from .engine import Engine, Output, Profile, Sequence
+from .faults import Fault, Faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,17 +38,30 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 # it was longer than this (a laptop that slept).
 MAX_CATCH_UP_NS = 1_000_000_000
 
+# A stream that is to break has shown some of its answer by then.
+FAULT_AFTER_TOKENS = 5
+
 
 class SimulatedServer:
     """An OpenAI-compatible server that generates nothing, at the pace of a GPU.
 
     The counters `started`, `finished` and `aborted` count generations; `started` equals the other
-    two plus those that wait or run.
+    two plus those that wait or run. `faults` counts the requests that were let down on purpose.
+
+    Args:
+        profile: how fast it is.
+        seed: of all that is random in it.
+        faults: how often it fails.
     """
 
-    def __init__(self, profile: Profile | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, profile: Profile | None = None, seed: int = 0, faults: Faults | None = None
+    ) -> None:
         self._engine = Engine(profile or Profile(), seed)
-        self._outputs: dict[Sequence, asyncio.Queue[Token]] = {}
+        self._shares = faults or Faults()
+        self._random = random.Random(seed)  # noqa: S311 -- reproducible on purpose
+        self.faults: Counter[Fault] = Counter()
+        self._outputs: dict[Sequence, asyncio.Queue[Output]] = {}
         self._work = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
@@ -111,18 +127,18 @@ class SimulatedServer:
             now_ns = time.monotonic_ns()
             deadline_ns = max(deadline_ns, now_ns - MAX_CATCH_UP_NS) + duration_ns
             await asyncio.sleep(max(0, deadline_ns - now_ns) / 1e9)
-            for token in self._engine.end_step():
-                self._outputs[token.sequence].put_nowait(token)
+            for output in self._engine.end_step():
+                self._outputs[output.sequence].put_nowait(output)
 
     @contextlib.contextmanager
-    def _generation(self, body: shapes.Body) -> Iterator[asyncio.Queue[Token]]:
+    def _generation(self, body: shapes.Body) -> Iterator[asyncio.Queue[Output]]:
         """Run one sequence for as long as the block lasts; leaving it early aborts the sequence."""
-        sequence = self._engine.submit(body.prompt_tokens, body.token_limit)
-        tokens = self._outputs[sequence] = asyncio.Queue[Token]()
+        sequence = self._engine.submit(body.prompt_tokens, body.token_limit, urgent=body.urgent)
+        outputs = self._outputs[sequence] = asyncio.Queue[Output]()
         self.started += 1
         self._work.set()
         try:
-            yield tokens
+            yield outputs
         finally:
             del self._outputs[sequence]
             self._engine.cancel(sequence)
@@ -140,43 +156,70 @@ class SimulatedServer:
                 body = decoder.decode(await request.read())
             except msgspec.DecodeError as error:
                 return _json(shapes.error_body(str(error)), status=400)
+            fault = self._shares.draw(self._random)
+            if fault is not None:
+                # An answer in one piece cannot break in the middle.
+                fault = fault if body.stream or fault.refuses else Fault.INTERNAL
+                self.faults[fault] += 1
+                if fault.refuses:
+                    return _refuse(fault)
             model = body.model or shapes.MODEL
             answer = answer_type(self.started, int(time.time()), model, body.prompt_tokens)
-            with self._generation(body) as tokens:
+            with self._generation(body) as outputs:
                 if body.stream:
-                    return await _stream(request, answer, tokens, include_usage=body.include_usage)
-                return await _whole(answer, tokens)
+                    return await _stream(request, answer, body, outputs, fault)
+                return await _whole(answer, outputs)
 
         return handle
+
+
+def _refuse(fault: Fault) -> web.Response:
+    status = 429 if fault is Fault.REFUSED else 500
+    return _json(shapes.error_body("refused on purpose", status), status)
 
 
 async def _stream(
     request: web.Request,
     answer: shapes.Answer,
-    tokens: asyncio.Queue[Token],
-    *,
-    include_usage: bool,
+    body: shapes.Body,
+    outputs: asyncio.Queue[Output],
+    fault: Fault | None,
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
     await response.prepare(request)  # sends the head
     finished = False
     while not finished:
-        token = await tokens.get()
-        for record in answer.records(token.index, token.finish_reason):
+        output = await outputs.get()
+        finished = output.finish_reason is not None
+        if fault is not None and (finished or output.end >= FAULT_AFTER_TOKENS):
+            return await _break_off(request, response, fault)
+        for record in answer.records(output.index, output.finish_reason, output.count):
             await response.write(record)
-        finished = token.finish_reason is not None
-    if include_usage:
-        await response.write(answer.usage_record(token.index + 1))
+    if body.include_usage:
+        await response.write(answer.usage_record(output.end))
     await response.write(shapes.DONE)
     await response.write_eof()
     return response
 
 
-async def _whole(answer: shapes.Answer, tokens: asyncio.Queue[Token]) -> web.Response:
+async def _break_off(
+    request: web.Request, response: web.StreamResponse, fault: Fault
+) -> web.StreamResponse:
+    """End a stream as a server does that runs out of memory, or one that is killed."""
+    if fault is Fault.STREAM_ERROR:
+        await response.write(shapes.error_record("out of memory on purpose"))
+        await response.write(shapes.DONE)
+        await response.write_eof()
+    elif request.transport is not None:
+        request.transport.close()  # what was written is sent; the end of the body is not
+    return response
+
+
+async def _whole(answer: shapes.Answer, outputs: asyncio.Queue[Output]) -> web.Response:
     while True:
-        token = await tokens.get()
-        if token.finish_reason is not None:
-            return _json(answer.whole(token.index + 1, token.finish_reason))
+        output = await outputs.get()
+        if output.finish_reason is not None:
+            return _json(answer.whole(output.end, output.finish_reason))
 
 
 async def _models(_: web.Request) -> web.Response:

@@ -43,6 +43,12 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: _OnlyOne | None = None
+    priority: int | None = None
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it is served before others: vLLM's `priority`, where lower is earlier."""
+        return (self.priority or 0) < 0
 
     @property
     @abstractmethod
@@ -116,8 +122,10 @@ class Answer(ABC):
         self._prompt_tokens = prompt_tokens
 
     @abstractmethod
-    def records(self, index: int, finish_reason: FinishReason | None) -> list[bytes]:
-        """Return the SSE records of one token, each to be written by itself."""
+    def records(
+        self, index: int, finish_reason: FinishReason | None, count: int = 1
+    ) -> list[bytes]:
+        """Return the SSE records of a step's tokens, each record to be written by itself."""
 
     def usage_record(self, output_tokens: int) -> bytes:
         """Return the record that tells how many tokens there were."""
@@ -125,7 +133,7 @@ class Answer(ABC):
 
     def whole(self, output_tokens: int, finish_reason: FinishReason) -> bytes:
         """Return the answer as one body."""
-        text = "".join(_text(index) for index in range(output_tokens))
+        text = _text(0, output_tokens)
         choice = self._choice(finish_reason, **self._whole_text(text))
         usage = self._usage(output_tokens)
         return msgspec.json.encode(self._envelope(self.whole_name, [choice], usage=usage))
@@ -167,9 +175,11 @@ class ChatAnswer(Answer):
     chunk_name = "chat.completion.chunk"
     id_prefix = "chatcmpl"
 
-    def records(self, index: int, finish_reason: FinishReason | None) -> list[bytes]:
+    def records(
+        self, index: int, finish_reason: FinishReason | None, count: int = 1
+    ) -> list[bytes]:
         """Return the content, preceded by the role if it is the first, followed by the end."""
-        records = [self._delta({"content": _text(index)})]
+        records = [self._delta({"content": _text(index, count)})]
         if index == 0:
             records.insert(0, self._delta({"role": "assistant", "content": ""}))
         if finish_reason is not None:
@@ -190,18 +200,29 @@ class CompletionAnswer(Answer):
     chunk_name = "text_completion"
     id_prefix = "cmpl"
 
-    def records(self, index: int, finish_reason: FinishReason | None) -> list[bytes]:
+    def records(
+        self, index: int, finish_reason: FinishReason | None, count: int = 1
+    ) -> list[bytes]:
         """Return the text record, which carries the finish reason if it is the last."""
-        return [self._record([self._choice(finish_reason, text=_text(index))])]
+        return [self._record([self._choice(finish_reason, text=_text(index, count))])]
 
     def _whole_text(self, text: str) -> dict[str, object]:
         return {"text": text}
 
 
-def error_body(message: str) -> bytes:
-    """Return OpenAI's error object, as vLLM fills it for a request that it refuses."""
-    error = {"message": message, "type": "BadRequestError", "param": None, "code": 400}
+# As vLLM names them.
+_ERROR_TYPES = {400: "BadRequestError", 429: "TooManyRequests", 500: "InternalServerError"}
+
+
+def error_body(message: str, status: int = 400) -> bytes:
+    """Return OpenAI's error object, as vLLM fills it for a request that it does not serve."""
+    error = {"message": message, "type": _ERROR_TYPES[status], "param": None, "code": status}
     return msgspec.json.encode({"error": error})
+
+
+def error_record(message: str) -> bytes:
+    """Return the record that tells of an error in a stream that has begun with a 200."""
+    return b"data: " + error_body(message, 500) + b"\n\n"
 
 
 def models_body(created_s: int) -> bytes:
@@ -210,6 +231,6 @@ def models_body(created_s: int) -> bytes:
     return msgspec.json.encode({"object": "list", "data": [model]})
 
 
-def _text(index: int) -> str:
-    """Return the text of a token by its place in the answer."""
-    return _WORDS[index % len(_WORDS)]
+def _text(index: int, count: int) -> str:
+    """Return the text of tokens by the place of the first one in the answer."""
+    return "".join(_WORDS[place % len(_WORDS)] for place in range(index, index + count))

@@ -1,6 +1,6 @@
 """The proxy's own counts, as far as the demonstration shows them.
 
-Owns the three metrics that they are read from; everything it knows of the proxy is their names.
+Owns the metrics that they are read from; everything it knows of the proxy is their names.
 The rule: verdicts are read, never computed, so that what the terminal shows is what the proxy
 measured.
 """
@@ -27,12 +27,16 @@ class Verdicts:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     client_cancels: int = 0
     in_flight: int = 0
+    output_tokens: int = 0
+    token_sources: Counter[str] = field(default_factory=Counter)
+    """Requests by where their number of output tokens came from."""
 
     @classmethod
     def of(cls, samples: Iterable[Sample]) -> Self:
         """Add up the samples of a scrape over all APIs, models and classes."""
         counts: Counter[tuple[str, str]] = Counter()
-        client_cancels = in_flight = 0
+        client_cancels = in_flight = output_tokens = 0
+        token_sources: Counter[str] = Counter()
         for sample in samples:
             value = int(sample.value)
             if sample.name == "goodput_requests_total":
@@ -41,7 +45,11 @@ class Verdicts:
                 client_cancels += value
             elif sample.name == "goodput_requests_in_flight":
                 in_flight += value
-        return cls(counts, client_cancels, in_flight)
+            elif sample.name == "goodput_output_tokens_total":
+                output_tokens += value
+            elif sample.name == "goodput_token_count_source_total" and value:
+                token_sources[sample.labels["source"]] += value
+        return cls(counts, client_cancels, in_flight, output_tokens, token_sources)
 
     @property
     def good(self) -> int:
@@ -70,8 +78,12 @@ class Verdicts:
     @property
     def ratio(self) -> float | None:
         """The goodput ratio: good of all that the server answers for. None without requests."""
-        judged = self.good + self._of("slow") + self._of("error")
-        return self.good / judged if judged else None
+        return self.good / self.judged if self.judged else None
+
+    @property
+    def judged(self) -> int:
+        """Requests that the server answers for."""
+        return self.good + self._of("slow") + self._of("error")
 
     @property
     def causes(self) -> dict[str, int]:
@@ -88,6 +100,8 @@ class Verdicts:
             self.counts - earlier.counts,
             self.client_cancels - earlier.client_cancels,
             self.in_flight,
+            self.output_tokens - earlier.output_tokens,
+            self.token_sources - earlier.token_sources,
         )
 
     def _of(self, wanted: str) -> int:

@@ -66,7 +66,7 @@ def closed_loop(profile: Profile, users: int, *, answers: int = 300, seed: int =
             first_ns.setdefault(token.sequence, clock_ns)
             if token.finish_reason is not None:
                 first = first_ns.pop(token.sequence)
-                itl_ns = (clock_ns - first) / token.index
+                itl_ns = (clock_ns - first) / (token.end - 1)
                 done.append(Measured(first - started_ns.pop(token.sequence), itl_ns))
                 started_ns[engine.submit(prompt_tokens=20)] = clock_ns
     return Run(done, clock_ns)
@@ -189,6 +189,51 @@ def test_load_stretches_latencies_but_keeps_throughput() -> None:
     assert runs[96].ttft_ns > 1.7 * runs[64].ttft_ns
     assert runs[32].throughput > 2 * runs[2].throughput
     assert runs[96].throughput > 0.95 * runs[32].throughput
+
+
+def test_a_step_may_give_several_tokens() -> None:
+    """Speculative decoding: as many as were accepted, and never more than the answer has."""
+    engine = Engine(replace(EXACT, tokens_per_step=(2, 3)), seed=1)
+    engine.submit(1, max_tokens=100)
+    outputs = []
+    while engine.begin_step() is not None:
+        outputs += engine.end_step()
+    assert {output.count for output in outputs[:-1]} == {2, 3}
+    assert [output.index for output in outputs[1:]] == [output.end for output in outputs[:-1]]
+    assert outputs[-1].end == 100
+    assert [output.finish_reason for output in outputs[-2:]] == [None, "length"]
+
+
+def test_some_steps_take_longer() -> None:
+    """The share of steps with a pause is that of the profile."""
+    engine = Engine(replace(EXACT, pause_share=0.25, pause_ns=500 * MS))
+    engine.submit(1, max_tokens=1000)
+    durations = []
+    while (duration_ns := engine.begin_step()) is not None:
+        durations.append(duration_ns)
+        engine.end_step()
+    assert {duration // (400 * MS) for duration in durations} == {0, 1}
+    assert sum(duration > 400 * MS for duration in durations) == pytest.approx(250, abs=50)
+
+
+def test_urgent_requests_go_first_and_have_slots_of_their_own() -> None:
+    """They jump the queue, and find a free slot where all the others are taken."""
+    engine = Engine(replace(EXACT, max_batch=3, reserved=1))
+    for _ in range(4):
+        engine.submit(1, max_tokens=9)
+    engine.begin_step()
+    engine.end_step()
+    assert (engine.running, engine.waiting) == (2, 2)
+    first, second = engine.submit(1, 5, urgent=True), engine.submit(1, 1, urgent=True)
+    assert engine.waiting == 4
+    engine.begin_step()
+    assert [output.sequence for output in engine.end_step()][-1] is first
+    assert (engine.running, engine.waiting) == (3, 3)
+    engine.cancel(first)
+    engine.begin_step()
+    assert [output.sequence for output in engine.end_step()][-1] is second
+    engine.cancel(engine.submit(1, urgent=True))
+    assert engine.waiting == 2
 
 
 def test_default_limits_hold_until_the_batch_is_full() -> None:

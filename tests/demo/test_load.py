@@ -10,9 +10,10 @@ import pytest
 from aiohttp import web
 
 from goodput_proxy.demo.engine import Profile
-from goodput_proxy.demo.load import RETRY_DELAY_S, Load, Workload, ramp
+from goodput_proxy.demo.load import RETRY_DELAY_S, Load, ramp
 from goodput_proxy.demo.records import CUT
 from goodput_proxy.demo.server import SimulatedServer
+from goodput_proxy.demo.workload import Rare, Workload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -129,6 +130,23 @@ async def test_seeded_users_ask_the_same() -> None:
     assert first[0]["stream"] is True
     assert first[0]["stream_options"] == {"include_usage": True}
     assert all(1 <= body["max_tokens"] <= 6 for body in first)
+
+
+async def test_the_rare_request_says_that_it_is_urgent() -> None:
+    """One in so many over all users, and no other has a priority."""
+    got: list[Any] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        got.append(await request.json())
+        return web.Response(body=b'data: {"content":"x"}\n\ndata: [DONE]\n\n')
+
+    workload = Workload("m", (1, 5), (3, 6), Rare(4, (9, 9), (1, 1), urgent=True))
+    async with answering(answer) as url, Load(url, workload) as load:
+        load.resize(3)
+        await until(load, 12)
+    assert [body["max_tokens"] for body in got[:12]].count(1) == 3
+    assert {body.get("priority") for body in got if body["max_tokens"] == 1} == {-1}
+    assert {body.get("priority") for body in got if body["max_tokens"] > 1} == {None}
 
 
 async def test_failures_are_recorded_and_not_hammered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from goodput_proxy.demo.outcome import Course, Outcome, Sample, Spread
-from goodput_proxy.demo.records import Recount
+from goodput_proxy.demo.knee import Band
+from goodput_proxy.demo.outcome import Climb, Course, Density, Outcome, Sample, Spread, Totals
+from goodput_proxy.demo.records import CUT, ClientRecord, Recount
 from goodput_proxy.demo.verdicts import Verdicts
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def outcome(
     ]
     good, completed, failed = recounted
     recount = Recount(good, completed, failed, good / 1.0, completed / 1.0)
-    return Outcome(samples, [], total or verdicts(), recount, near_limit, 25_000_000)
+    return Outcome(samples, Totals([], total or verdicts(), recount, near_limit, 25_000_000))
 
 
 def test_percentiles_are_measured_values() -> None:
@@ -85,4 +86,46 @@ def test_a_difference_needs_an_excuse(
 ) -> None:
     """Proxy and clients may differ on requests near a limit and on no others."""
     run = outcome((), counted, recounted=recounted, near_limit=near)
-    assert (run.disagreement, run.explained) == (disagreement, explained)
+    totals = run.totals
+    assert (totals.disagreement, totals.explained) == (disagreement, explained)
+
+
+def record(tokens: int, records: int, **changes: Any) -> ClientRecord:
+    fields = {"ttft_ns": 100, "itl_ns": 1.0, "e2e_ns": 1000, "status": 200, "ok": True}
+    fields |= {"start_ns": 0, "output_tokens": tokens, "content_records": records}
+    return ClientRecord(**{**fields, **changes})
+
+
+def test_a_sample_is_measured_by_its_clients() -> None:
+    """Latencies come from the records of the stretch, and what was not reached is left out."""
+    records = [record(3, 3, stall_ns=7), record(1, 1, itl_ns=None), record(0, 0, ttft_ns=None)]
+    sample = Sample.of(9.0, 1.0, 4, verdicts(2), records)
+    assert (sample.ttft, sample.itl) == (Spread(100, 100), Spread(1.0, 1.0))
+    assert sample.stall == Spread(7, 7)
+
+
+def test_answers_are_those_that_were_waited_for() -> None:
+    """What its own client gave up is no answer, whatever its status was."""
+    records = [record(3, 3), record(3, 3, status=500, ok=False), record(1, 1, error=CUT, ok=False)]
+    totals = Totals(records, verdicts(), Recount(0, 0, 0, 0.0, 0.0), 0, 0, {"connect": 2})
+    assert (len(totals.answers), totals.http_200, totals.cut) == (2, 1, 1)
+    assert totals.errors == {"connect": 0}
+
+
+def test_density_is_for_records_with_several_tokens() -> None:
+    """The ITL of all answers by tokens, and the one that counting records would give."""
+    answers = [record(7, 4), record(13, 7), record(1, 1, itl_ns=None), record(9, 1, ok=False)]
+    assert Density.of(answers) == Density(10.0, 5.5, 1800 / 18, 1800 / 9)
+    assert Density.of([record(7, 7)]) is None
+    assert Density.of([]) is None
+
+
+def test_both_knees_follow_one_rule() -> None:
+    """A level breaks where its share of good requests does, and so does a band."""
+    levels = [
+        Sample(1.0, 1.0, users, verdicts(good, 100 - good), None, None)
+        for users, good in ((1, 100), (2, 95), (4, 94), (8, 100))
+    ]
+    bands = [Band(1, 10, 10), Band(2, 10, 10), Band(4, 10, 10), Band(8, 10, 2)]
+    climb = Climb(levels, outcome().totals, bands)
+    assert (climb.knee, climb.proxys_knee) == (2, 4)

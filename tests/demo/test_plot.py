@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from goodput_proxy.demo.plot import ASCII, BLOCKS, Kind, Point, draw
+from goodput_proxy.demo.plot import ASCII, BLOCKS, Kind, Point, draw, draw_levels
 
 COLLAPSE = [
     Point(at_s=1, users=2, throughput_rps=2, goodput_rps=2),
@@ -52,6 +52,26 @@ def test_each_area_is_painted_by_its_kind() -> None:
         ("###", "good"),
         (".", "late"),
     ]
+
+
+def test_levels_are_bars_with_the_place_where_the_promise_breaks() -> None:
+    """One bar for each level, its users below it, and a mark before the first broken one."""
+    assert draw_levels(COLLAPSE, height=4, knee=4, glyphs=BLOCKS, paint=plain) == [
+        "  4.0 │          ██████  ░░░░░░  ░░░░░░",
+        "      │          ██████  ░░░░░░  ░░░░░░",
+        "      │  ██████  ██████  ░░░░░░  ░░░░░░",
+        "      │  ██████  ██████  ██████  ░░░░░░",
+        "    0 ┴────────────────────────────────",
+        "           2       4       8       9  at once",
+        "                        ▲ from here on the promise is broken",
+    ]
+
+
+def test_levels_that_all_keep_the_promise_have_no_mark() -> None:
+    """Where nothing breaks nothing is marked."""
+    lines = draw_levels(COLLAPSE, height=4, knee=9, glyphs=ASCII, paint=plain)
+    assert len(lines) == 6
+    assert "".join(lines).isascii()
 
 
 def test_standstill_is_an_empty_picture() -> None:

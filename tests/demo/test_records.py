@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from goodput_proxy.demo.records import CUT, AnswerReader, ClientRecord, near_limit, recount
+from goodput_proxy.demo.records import (
+    CUT,
+    AnswerReader,
+    ClientRecord,
+    Limits,
+    near_limit,
+    recount,
+)
 
 MS = 1_000_000
 ROLE = b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n'
@@ -16,6 +23,7 @@ FINISH = b'data: {"choices":[{"delta":{"content":""},"finish_reason":"stop"}]}\n
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":5}}\n\n'
 ERROR = b'data: {"error":{"message":"out of memory"}}\n\n'
 DONE = b"data: [DONE]\n\n"
+LIMITS = Limits(500 * MS, 100 * MS, stall_ns=300 * MS)
 
 
 def read(*reads: tuple[int, bytes], status: int = 200, error: str = "") -> ClientRecord:
@@ -42,7 +50,12 @@ def record(ttft_ms: float, itl_ms: float | None = 10, **changes: Any) -> ClientR
 def test_times_are_those_of_first_and_last_content() -> None:
     """Role, finish, usage and terminator are no tokens; n comes from usage."""
     got = read((5, ROLE), (50, TOKEN), (60, TOKEN), (90, TOKEN), (99, FINISH + USAGE + DONE))
-    assert got == ClientRecord(1000 * MS, 50 * MS, 40 * MS / 4, 90 * MS, 5, 200, ok=True)
+    assert got == ClientRecord(
+        *(1000 * MS, 50 * MS, 40 * MS / 4, 90 * MS, 5, 200),
+        ok=True,
+        stall_ns=30 * MS,
+        content_records=3,
+    )
 
 
 def test_content_records_are_counted_without_usage() -> None:
@@ -55,6 +68,7 @@ def test_one_token_has_no_itl() -> None:
     """There is no gap within a single token."""
     got = read((50, TOKEN + DONE))
     assert (got.ok, got.ttft_ns, got.itl_ns, got.e2e_ns) == (True, 50 * MS, None, 50 * MS)
+    assert got.stall_ns is None
 
 
 def test_generated_text_is_not_mistaken_for_structure() -> None:
@@ -92,20 +106,24 @@ def test_failures(reads: list[tuple[int, bytes]], status: int, error: str, expec
 
 
 def test_recount_is_the_textbook_formula() -> None:
-    """Good is TTFT and ITL within their limits, both inclusive; throughput is all that was ok."""
+    """Good is to be within all limits, inclusive; throughput is all that was ok."""
     records = [
         record(500, 100),
         record(499, None),
         record(500.1, 10),
         record(10, 100.1),
         record(900, 900),
+        record(10, 10, stall_ns=300 * MS),
+        record(10, 10, stall_ns=300 * MS + 1),
         record(10, 10, ok=False, status=200, error="truncated"),
         record(10, 10, ok=False, status=503),
         record(10, 10, ok=False, error=CUT),
     ]
-    got = recount(records, 500 * MS, 100 * MS, seconds=2)
-    assert (got.good, got.slow, got.completed, got.failed) == (2, 3, 5, 2)
-    assert (got.goodput_rps, got.throughput_rps) == (1.0, 2.5)
+    got = recount(records, LIMITS, seconds=2)
+    assert (got.good, got.slow, got.completed, got.failed) == (3, 4, 7, 2)
+    assert (got.goodput_rps, got.throughput_rps) == (1.5, 3.5)
+    without = recount(records, Limits(500 * MS, 100 * MS), seconds=2)
+    assert (without.good, without.slow) == (4, 3)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +137,16 @@ def test_recount_is_the_textbook_formula() -> None:
         (record(10, 97.6), 1),
         (record(10, None), 0),
         (record(500, ok=False), 0),
+        (record(10, stall_ns=276 * MS), 1),
+        (record(10, stall_ns=274 * MS), 0),
     ],
 )
 def test_near_limit(one: ClientRecord, near: int) -> None:
     """Near is what a difference of clocks could put on the other side of a limit."""
-    assert near_limit([one], 500 * MS, 100 * MS, clock_error_ns=25 * MS) == near
+    assert near_limit([one], LIMITS, clock_error_ns=25 * MS) == near
+
+
+def test_limits_are_scaled_with_the_server() -> None:
+    """What is no limit stays none."""
+    assert LIMITS.scaled(0.1) == Limits(50 * MS, 10 * MS, 30 * MS)
+    assert Limits().scaled(2) == Limits(1000 * MS, 200 * MS, None)

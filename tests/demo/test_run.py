@@ -17,43 +17,41 @@ import aiohttp
 import pytest
 
 from goodput_proxy.demo.engine import Profile
-from goodput_proxy.demo.load import Workload
-from goodput_proxy.demo.run import DemoOptions, play, proxy_settings, run_demo
+from goodput_proxy.demo.records import Limits
+from goodput_proxy.demo.run import DemoOptions, play, run_demo
+from goodput_proxy.demo.scenarios import RAMP
+from goodput_proxy.demo.workload import Workload
 from goodput_proxy.settings import ConfigError
-from goodput_proxy.slo import Limits
 
 if TYPE_CHECKING:
     from goodput_proxy.demo.outcome import Sample
 
 MS = 1_000_000
 BATCH = 16
-COARSE = Profile(max_batch=BATCH, step_base_ns=60 * MS, step_per_sequence_ns=12 * MS)
-OPTIONS = DemoOptions(
-    seed=11,
-    time_scale=0.1,
+COARSE = Profile(
+    max_batch=BATCH, step_base_ns=60 * MS, step_per_sequence_ns=12 * MS, time_scale=0.1
+)
+SCENARIO = replace(
+    RAMP,
     interval_s=0.25,
     profile=COARSE,
-    ttft_limit_ns=250 * MS,
-    itl_limit_ns=100 * MS,
+    limits=Limits(250 * MS, 100 * MS),
+    workload=Workload("m", prompt_tokens=(50, 150), output_tokens=(6, 10)),
 )
 
 
 async def test_goodput_collapses_while_throughput_holds() -> None:
     """At low load all is well; past saturation throughput stays, goodput goes, all is HTTP 200."""
     out = io.StringIO()
-    options = replace(
-        OPTIONS,
-        duration_s=6.0,
-        users=(3, 5 * BATCH),
-        workload=Workload("m", prompt_tokens=(50, 150), output_tokens=(6, 10)),
-    )
+    options = DemoOptions(replace(SCENARIO, users=(3, 5 * BATCH)), duration_s=6.0, seed=11)
     outcome = await play(options, out, asyncio.Event())
 
-    assert {record.status for record in outcome.records} == {200}
+    assert {record.status for record in outcome.totals.records} == {200}
     calm = [sample for sample in outcome.samples if sample.users <= BATCH // 2]
     assert share_of_good(calm) >= 0.95
     assert outcome.throughput.final_rps >= 0.9 * outcome.throughput.peak_rps
     assert outcome.goodput.final_rps < 0.2 * outcome.goodput.peak_rps
+    assert outcome.settled is None
     assert "answers was HTTP 200." in out.getvalue()
     assert "slow:ttft" in out.getvalue()
 
@@ -66,29 +64,27 @@ async def test_clients_recount_what_the_proxy_counted() -> None:
     (two steps) or that of at least one whole answer (48 steps), and the limit lies between.
     """
     batch = 8
-    profile = Profile(max_batch=batch, step_base_ns=60 * MS, step_per_sequence_ns=24 * MS)
 
     def users_at(elapsed_s: float) -> int:
         if elapsed_s < 1.0:
             return batch // 4
         return 0 if elapsed_s < 1.6 else 4 * batch
 
-    options = replace(
-        OPTIONS,
-        duration_s=2.4,
-        ttft_limit_ns=600 * MS,
-        profile=profile,
-        users_at=users_at,
+    scenario = replace(
+        SCENARIO,
+        limits=Limits(600 * MS, 100 * MS),
+        profile=replace(COARSE, max_batch=batch, step_per_sequence_ns=24 * MS),
         workload=Workload("m", prompt_tokens=(50, 50), output_tokens=(48, 48)),
     )
-    outcome = await play(options, io.StringIO(), asyncio.Event())
+    options = DemoOptions(scenario, duration_s=2.4, seed=11, users_at=users_at)
+    totals = (await play(options, io.StringIO(), asyncio.Event())).totals
 
-    assert outcome.near_limit == 0
-    counted, recounted = outcome.verdicts, outcome.recount
+    assert totals.near_limit == 0
+    counted, recounted = totals.verdicts, totals.recount
     assert counted.good == recounted.good > batch
     assert counted.slow == recounted.slow == 3 * batch
     assert counted.failed == recounted.failed == 0
-    assert counted.completed == len(outcome.records)
+    assert counted.completed == len(totals.records)
 
 
 def share_of_good(samples: list[Sample]) -> float:
@@ -101,7 +97,7 @@ def share_of_good(samples: list[Sample]) -> float:
 async def test_signal_ends_an_endless_run_with_its_summary(number: signal.Signals) -> None:
     """Whoever stops the demonstration sees at once what it has measured so far."""
     out = io.StringIO()
-    options = replace(OPTIONS, users=(2, 2), workload=Workload("m", output_tokens=(6, 10)))
+    options = DemoOptions(replace(SCENARIO, users=(2, 2)))
     running = asyncio.create_task(run_demo(options, out))
     async with asyncio.timeout(5):
         while "100%" not in out.getvalue():  # noqa: ASYNC110 -- output has no event
@@ -115,7 +111,7 @@ async def test_signal_ends_an_endless_run_with_its_summary(number: signal.Signal
 async def test_server_alone() -> None:
     """`server_only` serves the simulated model at the chosen address until it is told to stop."""
     out = io.StringIO()
-    running = asyncio.create_task(run_demo(replace(OPTIONS, server_only=True), out))
+    running = asyncio.create_task(run_demo(DemoOptions(SCENARIO, server_only=True), out))
     async with asyncio.timeout(5):
         while not out.getvalue():  # noqa: ASYNC110 -- output has no event
             await asyncio.sleep(0.01)
@@ -136,14 +132,7 @@ async def test_address_in_use_leaves_nothing_open(*, server_only: bool) -> None:
     """A port that is taken is an error that names the field; nothing runs on behind it."""
     async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as server:
         host, port = server.sockets[0].getsockname()
-        options = replace(OPTIONS, listen=f"{host}:{port}", server_only=server_only)
-        with pytest.raises(ConfigError, match=r"^listen: cannot listen on "):
+        options = DemoOptions(listen=f"{host}:{port}", server_only=server_only)
+        expected = r"^listen: cannot listen on .* already in use; choose another with --listen$"
+        with pytest.raises(ConfigError, match=expected):
             await run_demo(options, io.StringIO())
-
-
-def test_environment_of_the_sidecar_does_not_apply(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the environment promises to real traffic is not what the demonstration judges by."""
-    monkeypatch.setenv("GOODPUT_SLO__STALL", "1ms")
-    monkeypatch.setenv("GOODPUT_CONFIG", "/nonexistent.yaml")
-    settings = proxy_settings(OPTIONS, "http://127.0.0.1:1")
-    assert settings.slo.limits() == Limits(ttft_ns=250 * MS, itl_ns=100 * MS)

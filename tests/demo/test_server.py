@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -12,6 +12,7 @@ import pytest
 from yarl import URL
 
 from goodput_proxy.demo.engine import Profile
+from goodput_proxy.demo.faults import Fault, Faults
 from goodput_proxy.demo.server import SimulatedServer
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ COMPLETION: dict[str, Any] = {"model": "m", "prompt": "one two"}
 
 @asynccontextmanager
 async def serving(
-    profile: Profile = FAST,
+    profile: Profile = FAST, faults: Faults | None = None
 ) -> AsyncIterator[tuple[SimulatedServer, aiohttp.ClientSession]]:
     """Run a server, with a client that is bound to it."""
-    server = SimulatedServer(profile)
+    server = SimulatedServer(profile, faults=faults)
     url = await server.start()
     try:
         async with aiohttp.ClientSession(url) as client:
@@ -177,6 +178,72 @@ async def test_bad_request(body: bytes, reason: str) -> None:
         assert server.started == 0
     assert reason in error["message"]
     assert (error["type"], error["code"]) == ("BadRequestError", 400)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("faults", "fault", "status", "kind"),
+    [
+        (Faults(internal=1.0), Fault.INTERNAL, 500, "InternalServerError"),
+        (Faults(refused=1.0), Fault.REFUSED, 429, "TooManyRequests"),
+    ],
+)
+async def test_refusals(
+    faults: Faults, fault: Fault, status: int, kind: str, *, stream: bool
+) -> None:
+    """A request that is refused on purpose starts nothing, and is counted."""
+    async with serving(faults=faults) as (server, client):
+        body = {**CHAT, "stream": stream}
+        async with client.post("/v1/chat/completions", json=body) as response:
+            assert response.status == status
+            assert (await response.json())["error"]["type"] == kind
+        assert (server.started, server.faults) == (0, {fault: 1})
+
+
+async def test_an_error_comes_inside_a_200() -> None:
+    """The stream tells of it after some of the answer, and then ends as streams do."""
+    async with serving(faults=Faults(stream_error=1.0)) as (server, client):
+        records = await streamed(client, "/v1/chat/completions", {**CHAT, "max_tokens": 20})
+        assert server.faults == {Fault.STREAM_ERROR: 1}
+        assert (server.finished, server.aborted) == (0, 1)
+    assert len(records) == 1 + 4 + 1
+    assert records[-1]["error"]["code"] == 500
+
+
+async def test_a_stream_breaks_off() -> None:
+    """The connection closes between two tokens; what was sent before arrives."""
+    async with serving(faults=Faults(truncated=1.0)) as (server, client):
+        body = {**CHAT, "max_tokens": 20, "stream": True}
+        async with client.post("/v1/chat/completions", json=body) as response:
+            assert response.status == 200
+            received = await response.content.readexactly(1)
+            while not response.content.exception():
+                with suppress(aiohttp.ClientPayloadError):
+                    received += await response.content.readany()
+            assert isinstance(response.content.exception(), aiohttp.ClientPayloadError)
+        await eventually(lambda: server.aborted == 1)
+        assert server.faults == {Fault.TRUNCATED: 1}
+    assert received.count(b"data: ") == 1 + 4
+
+
+@pytest.mark.parametrize("faults", [Faults(truncated=1.0), Faults(stream_error=1.0)])
+async def test_an_answer_in_one_piece_fails_as_a_whole(faults: Faults) -> None:
+    """It has no middle to break in: the fault is an error 500, and counted as one."""
+    async with serving(faults=faults) as (server, client):
+        async with client.post("/v1/chat/completions", json=CHAT) as response:
+            assert response.status == 500
+        assert server.faults == {Fault.INTERNAL: 1}
+
+
+async def test_several_tokens_in_a_record() -> None:
+    """With speculative decoding usage counts the tokens, and records are fewer."""
+    profile = Profile(time_scale=0.01, tokens_per_step=(3, 3))
+    async with serving(profile) as (_, client):
+        body = {**CHAT, "max_tokens": 8, "stream_options": {"include_usage": True}}
+        _, *contents, _, usage = await streamed(client, "/v1/chat/completions", body)
+    texts = [record["choices"][0]["delta"]["content"] for record in contents]
+    assert [len(text.split()) for text in texts] == [3, 3, 2]
+    assert usage["usage"]["completion_tokens"] == 8
 
 
 async def test_nulls_are_absent_fields() -> None:

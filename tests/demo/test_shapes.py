@@ -45,6 +45,28 @@ def test_completion_finish_shares_the_last_text() -> None:
     assert decoded(record)["object"] == "text_completion"
 
 
+def test_a_record_may_hold_several_tokens() -> None:
+    """The tokens of one step stand in one record, in the order of the answer."""
+    (content,) = ChatAnswer(1, 0, "m", 9).records(2, None, count=3)
+    assert decoded(content)["choices"][0]["delta"] == {"content": " is full and"}
+
+
+def test_an_error_in_a_stream_is_a_record() -> None:
+    """It has OpenAI's error object, as an answer of status 500 has it."""
+    assert decoded(shapes.error_record("why"))["error"] == {
+        "message": "why",
+        "type": "InternalServerError",
+        "param": None,
+        "code": 500,
+    }
+
+
+def test_priority_below_zero_is_urgent() -> None:
+    """The field is that of vLLM: lower is earlier, 0 is what everybody has."""
+    asked = [CompletionBody(prompt="x", priority=priority) for priority in (None, 0, 1, -1)]
+    assert [body.urgent for body in asked] == [False, False, False, True]
+
+
 def test_usage_record_has_no_choices() -> None:
     """Usage comes by itself, with an empty list of choices."""
     record = decoded(ChatAnswer(1, 0, "m", 9).usage_record(4))

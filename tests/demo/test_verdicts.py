@@ -22,6 +22,12 @@ goodput_requests_total{model="a",slo="default",verdict="cancelled",cause="client
 goodput_client_cancels_total{model="a",slo="default",phase="before_first_token"} 7.0
 # TYPE goodput_requests_in_flight gauge
 goodput_requests_in_flight 3.0
+# TYPE goodput_output_tokens_total counter
+goodput_output_tokens_total{model="a",slo="default",verdict="good"} 300.0
+goodput_output_tokens_total{model="a",slo="default",verdict="slow"} 70.0
+# TYPE goodput_token_count_source_total counter
+goodput_token_count_source_total{source="usage"} 33.0
+goodput_token_count_source_total{source="events"} 0.0
 """
 
 
@@ -34,6 +40,8 @@ def test_verdicts_are_summed_over_apis_and_models() -> None:
     assert verdicts.completed == 16 + 12
     assert verdicts.ratio == 16 / (16 + 15 + 1)
     assert verdicts.in_flight == 3
+    assert verdicts.output_tokens == 370
+    assert verdicts.token_sources == {"usage": 33}
 
 
 def test_causes_come_most_frequent_first() -> None:
@@ -52,6 +60,7 @@ def test_difference_of_two_scrapes() -> None:
     earlier = Verdicts(Counter({("good", ""): 4, ("slow", "ttft"): 12}), client_cancels=7)
     passed = Verdicts.of(parse(EXPOSITION)).since(earlier)
     assert (passed.good, passed.client_cancels, passed.in_flight) == (12, 0, 3)
+    assert (passed.output_tokens, passed.token_sources) == (370, {"usage": 33})
     assert "slow:ttft" not in passed.causes
 
 

@@ -20,8 +20,9 @@ import pytest_asyncio
 import yaml
 
 from goodput_proxy.demo.engine import Profile
-from goodput_proxy.demo.load import Load, Workload
+from goodput_proxy.demo.load import Load
 from goodput_proxy.demo.server import SimulatedServer
+from goodput_proxy.demo.workload import Workload
 from tests.deploy.grafana import FILES, fill_in, load, queries, query_of
 from tests.deploy.prometheus import Prometheus, scraping
 from tests.deploy.promtool import ROOT, alerts, promtool, recorded

@@ -19,9 +19,12 @@ import pytest_asyncio
 
 from goodput_proxy.app import App
 from goodput_proxy.demo.engine import Profile
-from goodput_proxy.demo.load import Workload, ramp
+from goodput_proxy.demo.load import ramp
+from goodput_proxy.demo.records import Limits
 from goodput_proxy.demo.run import DemoOptions, play
+from goodput_proxy.demo.scenarios import RAMP
 from goodput_proxy.demo.verdicts import Verdicts, fetch_verdicts
+from goodput_proxy.demo.workload import Workload
 from goodput_proxy.settings import Settings
 from tests.live.browser import chromium
 from tests.live.child import ROOT, child
@@ -247,15 +250,16 @@ async def test_a_hidden_page_asks_for_nothing(browser: Browser, app: App) -> Non
 
 # Slow enough that a busy machine serves it in time: 32 answers a second at most, each of half a
 # second. The limit lies between a free slot (two steps of 63 ms) and a full queue (1.5 s).
-DEMO = DemoOptions(
-    seed=11,
-    time_scale=0.25,
-    ttft_limit_ns=600 * MS,
-    itl_limit_ns=250 * MS,
-    profile=Profile(max_batch=16, step_base_ns=60 * MS, step_per_sequence_ns=12 * MS),
+SCENARIO = replace(
+    RAMP,
+    profile=Profile(
+        max_batch=16, step_base_ns=60 * MS, step_per_sequence_ns=12 * MS, time_scale=0.25
+    ),
+    limits=Limits(600 * MS, 250 * MS),
     users=(3, 64),
     workload=Workload("demo-model", prompt_tokens=(50, 150), output_tokens=(6, 10)),
 )
+DEMO = DemoOptions(SCENARIO, seed=11)
 LINES = """(() => {
     const parse = (id) => Number(document.getElementById(id).textContent.replaceAll(",", ""));
     return [parse("goodput"), parse("throughput")];
@@ -269,7 +273,7 @@ async def test_the_lines_part_while_the_demo_runs(browser: Browser, tmp_path: Pa
     At each moment the page is within one update of `/metrics`.
     """
     out, stop = io.StringIO(), asyncio.Event()
-    few, many = DEMO.users
+    few, many = SCENARIO.users
     users = few
     options = replace(DEMO, users_at=lambda _: users)
     if PICTURES:
@@ -291,7 +295,7 @@ async def test_the_lines_part_while_the_demo_runs(browser: Browser, tmp_path: Pa
     stop.set()
     outcome = await demo
 
-    assert {record.status for record in outcome.records if not record.error} == {200}
+    assert {record.status for record in outcome.totals.records if not record.error} == {200}
 
 
 async def compare(page: Page, url: str) -> tuple[float, float]:
