@@ -22,9 +22,20 @@ DEFAULT_IMAGE = f"goodput-proxy:{__version__}"
 DEFAULT_PORT = 9000
 DEFAULT_ADMIN_PORT = 9001
 
-# One event loop uses one core; the process holds 60 MB before its first request.
-DEFAULT_REQUESTS = {"cpu": "200m", "memory": "128Mi"}
-DEFAULT_LIMITS = {"cpu": "1", "memory": "512Mi"}
+# One event loop uses one core; the process holds 60 MB before its first request. Workers share what
+# was loaded, and connections, so that several need more cores but hardly more memory.
+_REQUEST_MILLICORES = 200
+_MEMORY_REQUEST, _MEMORY_LIMIT = "128Mi", "512Mi"
+
+
+def default_requests(workers: int = 1) -> dict[str, str]:
+    """Return what is set aside for so many workers where nothing is said."""
+    return {"cpu": f"{_REQUEST_MILLICORES * workers}m", "memory": _MEMORY_REQUEST}
+
+
+def default_limits(workers: int = 1) -> dict[str, str]:
+    """Return what so many workers may use where nothing is said."""
+    return {"cpu": str(workers), "memory": _MEMORY_LIMIT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,7 @@ class Sidecar:
     Args:
         native: an init container that stays, or a container beside the server's.
         upstream: the server's URL as the sidecar sees it.
+        workers: processes that take requests.
         flags: further settings of the proxy, each `name=value` as after `--`.
         config_map: the ConfigMap that holds the file of settings.
         run_as_user: set where the pod's own default is root, which the image refuses to be.
@@ -45,10 +57,11 @@ class Sidecar:
     upstream: str = "http://127.0.0.1:8000"
     port: int = DEFAULT_PORT
     admin_port: int = DEFAULT_ADMIN_PORT
+    workers: int = 1
     flags: tuple[str, ...] = ()
     config_map: str | None = None
-    requests: dict[str, str] = field(default_factory=lambda: dict(DEFAULT_REQUESTS))
-    limits: dict[str, str] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
+    requests: dict[str, str] = field(default_factory=default_requests)
+    limits: dict[str, str] = field(default_factory=default_limits)
     run_as_user: int | None = None
 
 
@@ -85,6 +98,8 @@ def _arguments(sidecar: Sidecar) -> list[str]:
         f"listen=0.0.0.0:{sidecar.port}",
         f"admin-listen=0.0.0.0:{sidecar.admin_port}",
     ]
+    if sidecar.workers > 1:
+        flags.append(f"workers={sidecar.workers}")
     if sidecar.config_map is not None:
         flags.append(f"config={names.CONFIG_FOLDER}/{names.CONFIG_KEY}")
     return ["serve", *(f"--{flag}" for flag in (*flags, *sidecar.flags))]

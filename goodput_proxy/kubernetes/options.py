@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from goodput_proxy.address import parse_upstream
 from goodput_proxy.duration import Duration
 from goodput_proxy.presets import check_preset
+from goodput_proxy.settings import MAX_WORKERS
 from goodput_proxy.settings.sources import describe_error
 
 from . import names
@@ -89,6 +90,12 @@ class SidecarOptions(_Group):
     )
     listen_port: PortNumber = Field(DEFAULT_PORT, description="where the sidecar takes requests")
     admin_port: PortNumber = Field(DEFAULT_ADMIN_PORT, description="where it serves /metrics")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=MAX_WORKERS,
+        description="processes that take requests, a core each; the defaults of cores follow it",
+    )
     slo: SloOptions = SloOptions()
     config: ObjectName | None = Field(
         None, description=f"name of a ConfigMap with the proxy's settings in {names.CONFIG_KEY}"

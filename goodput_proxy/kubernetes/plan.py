@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import names
 from .addition import Addition
-from .container import DEFAULT_LIMITS, DEFAULT_REQUESTS, Sidecar
+from .container import Sidecar, default_limits, default_requests
 from .pods import KSERVE, check_kind, containers_of
 from .server import Server, find_server
 from .tree import Refusal, as_mapping, as_sequence
@@ -79,14 +79,11 @@ def _decide(workload: Workload, options: SidecarOptions, server: Server) -> Side
     kserve = (workload.group, workload.kind) == KSERVE
     native = options.mode == "native" and not kserve
     wishes = options.resources
-    limits = {
-        "cpu": wishes.cpu_limit or DEFAULT_LIMITS["cpu"],
-        "memory": wishes.memory_limit or DEFAULT_LIMITS["memory"],
-    }
-    requests = {
-        "cpu": wishes.cpu_request or DEFAULT_REQUESTS["cpu"],
-        "memory": wishes.memory_request or DEFAULT_REQUESTS["memory"],
-    }
+    limits, requests = default_limits(options.workers), default_requests(options.workers)
+    limits["cpu"] = wishes.cpu_limit or limits["cpu"]
+    limits["memory"] = wishes.memory_limit or limits["memory"]
+    requests["cpu"] = wishes.cpu_request or requests["cpu"]
+    requests["memory"] = wishes.memory_request or requests["memory"]
     if _is_guaranteed(workload.spec):
         # Else the whole pod would lose its class, and with it its exclusive cores.
         requests = dict(limits)
@@ -97,6 +94,7 @@ def _decide(workload: Workload, options: SidecarOptions, server: Server) -> Side
         upstream=options.upstream or f"http://127.0.0.1:{server.port}",
         port=options.listen_port,
         admin_port=options.admin_port,
+        workers=options.workers,
         flags=options.flags if native else (*options.flags, *_drain_flags(workload.spec)),
         config_map=options.config,
         requests=requests,

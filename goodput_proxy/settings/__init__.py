@@ -35,6 +35,9 @@ from .tls import ServerTlsSettings, UpstreamTlsSettings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# More processes than a proxy beside one server could ever use.
+MAX_WORKERS = 64
+
 
 class CommandSettings(BaseSettings):
     """Settings of a command, which come from its flags before anything else."""
@@ -91,7 +94,7 @@ class Settings(CommandSettings):
     workers: int = Field(
         1,
         ge=1,
-        le=64,
+        le=MAX_WORKERS,
         description="processes that take requests on the same port, one core each (Linux); with"
         " several, one more process has the metrics and the admin listener",
     )

@@ -12,7 +12,13 @@ import pytest
 import yaml
 
 from goodput_proxy.kubernetes import names
-from goodput_proxy.kubernetes.container import Sidecar, build_container, build_volume
+from goodput_proxy.kubernetes.container import (
+    Sidecar,
+    build_container,
+    build_volume,
+    default_limits,
+    default_requests,
+)
 from goodput_proxy.kubernetes.options import SidecarOptions
 from goodput_proxy.kubernetes.plan import plan
 from goodput_proxy.kubernetes.pods import workload_of
@@ -55,6 +61,14 @@ CASES: list[tuple[dict[str, Any], Sidecar]] = [
     (
         {"name": "meter", "resources": LIMITED},
         Sidecar(name="meter", requests=LIMITED["requests"], limits=LIMITED["limits"]),
+    ),
+    (
+        {"workers": 3},
+        Sidecar(workers=3, requests=default_requests(3), limits=default_limits(3)),
+    ),
+    (
+        {"workers": 3, "resources": {"requests": {"cpu": ""}, "limits": {"memory": "1Gi"}}},
+        Sidecar(workers=3, requests={"cpu": "600m"}, limits={"memory": "1Gi"}),
     ),
     # What a native sidecar is told of the grace period changes nothing.
     ({"mode": "native", "terminationGracePeriodSeconds": 600}, Sidecar()),
@@ -132,7 +146,7 @@ def test_the_chart_says_what_the_sidecar_is_by_default(consumer: Path) -> None:
     assert pod["spec"]["initContainers"] == [build_container(Sidecar())]
 
 
-@pytest.mark.parametrize("name", ["standalone", "standalone-tls"])
+@pytest.mark.parametrize("name", ["standalone", "standalone-tls", "standalone-workers"])
 def test_the_standalone_proxy_is_the_same_container(name: str, tmp_path: Path) -> None:
     """In front of a Service runs what runs beside a server, with arguments that it understands."""
     values = example(CHART / "ci" / f"{name}-values.yaml")
@@ -141,10 +155,15 @@ def test_the_standalone_proxy_is_the_same_container(name: str, tmp_path: Path) -
     mounts = container["volumeMounts"][1:]
     container["volumeMounts"] = container["volumeMounts"][:1]
     image = values.get("image", {})
+    chosen = values.get("sidecar", {})
+    workers = chosen.get("workers", 1)
     sidecar = Sidecar(
         image=f"{image.get('repository', 'goodput-proxy')}:{image.get('tag', '0.1.0')}",
         native=False,
         upstream=values["standalone"]["upstream"],
+        workers=workers,
+        requests=default_requests(workers),
+        limits=default_limits(workers) | chosen.get("resources", {}).get("limits", {}),
         config_map="gp-goodput-proxy",
         flags=tuple(
             f"drain.{part}={seconds}s"
@@ -166,7 +185,9 @@ def test_the_standalone_proxy_is_the_same_container(name: str, tmp_path: Path) -
     command, *flags = container["args"]
     flags = [flag.replace(f"{names.CONFIG_FOLDER}/{names.CONFIG_KEY}", str(file)) for flag in flags]
     assert command == "serve"
-    assert str(Settings.load(flags).upstream) == values["standalone"]["upstream"]
+    settings = Settings.load(flags)
+    assert str(settings.upstream) == values["standalone"]["upstream"]
+    assert settings.workers == workers
 
 
 WEBHOOKS = [path for path in EXAMPLES if path.name.startswith("webhook")]
@@ -191,7 +212,9 @@ def test_the_webhook_makes_what_the_values_say(path: Path) -> None:
     assert made.image == container["image"]
     assert made.native is (merged["mode"] == "native")
     assert (made.port, made.admin_port) == (merged["listenPort"], merged["adminPort"])
-    assert made.limits == merged["resources"]["limits"]
+    assert made.workers == merged["workers"]
+    asked = {name: text for name, text in merged["resources"]["limits"].items() if text}
+    assert made.limits == default_limits(made.workers) | asked
     assert made.config_map == (values["webhook"].get("config") or None)
     limits = values["webhook"].get("slo", {})
     assert made.flags[: len(limits)] == tuple(f"slo.{k}={v}" for k, v in limits.items())

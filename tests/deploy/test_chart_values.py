@@ -95,6 +95,12 @@ def test_what_the_schema_refuses_reaches_no_template(values: dict[str, Any]) -> 
         ({"config": {"slo": {"preset": "mlperf"}}}, "/config/slo/preset': value must be one of"),
         ({"webhook": {"slo": {"itl": "50"}}}, "'/webhook/slo/itl': '50' does not match"),
         ({"podMonitor": {"interval": "15"}}, "'/podMonitor/interval': '15' does not match"),
+        ({"config": {"workers": 2}}, "'/config': additional properties 'workers' not allowed"),
+        ({"sidecar": {"workers": 0}}, "'/sidecar/workers': minimum: got 0, want 1"),
+        (
+            {"sidecar": {"resources": {"limits": {"cpu": "1 core"}}}},
+            "'/sidecar/resources/limits/cpu': '1 core' does not match",
+        ),
         ({"sidecar": {"mode": "nativ"}}, "must be one of 'native', 'classic'"),
         ({"mode": "standalone"}, "'/standalone/upstream': '' does not match pattern '^https?://'"),
         ({"image": None}, "missing property 'image'"),
@@ -158,7 +164,7 @@ def test_config_is_what_the_proxy_knows() -> None:
     missing = Settings.model_fields.keys() - SCHEMA["definitions"]["Settings"]["properties"].keys()
 
     assert missing == {
-        *("upstream", "listen", "admin_listen", "config"),
+        *("upstream", "listen", "admin_listen", "config", "workers"),
         *("listen_tls", "admin_listen_tls"),
     }
     assert json.dumps(SCHEMA).count('"$defs"') == 0

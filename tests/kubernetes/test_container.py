@@ -46,7 +46,9 @@ def test_the_proxy_understands_its_arguments(mode: str, tmp_path: Path) -> None:
     """Every flag that any option leads to is one of the proxy's, and means what was wished."""
     limits: dict[str, object] = {"preset": next(iter(PRESETS)), "ttft": "300ms", "itl": "none"}
     limits |= {"stall": "2s", "e2e": "1m", "objective": 0.99}
-    options = SidecarOptions.model_validate({"mode": mode, "slo": limits, "config": "slo"})
+    options = SidecarOptions.model_validate(
+        {"mode": mode, "slo": limits, "config": "slo", "workers": 4}
+    )
     found = workload_of(workload())
     assert found is not None
     command, *arguments = build_container(plan(found, options).sidecar)["args"]
@@ -58,6 +60,7 @@ def test_the_proxy_understands_its_arguments(mode: str, tmp_path: Path) -> None:
     settings = Settings.load(arguments)
     assert str(settings.upstream) == "http://127.0.0.1:8000"
     assert (settings.listen.port, settings.admin_listen.port) == (9000, 9001)
+    assert settings.workers == 4
     assert settings.slo.model_dump(mode="json") == limits | {"itl": None}
     assert str(settings.drain.delay) == ("5s" if mode == "classic" else "0s")
 
@@ -75,6 +78,28 @@ def test_probes_that_hold_something_up_do_not_ask_for_the_server() -> None:
     for name in ("startupProbe", "livenessProbe"):
         assert container[name]["httpGet"] == {"path": "/healthz", "port": DEFAULT_ADMIN_PORT}
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "requests", "limits"),
+    [
+        ({}, ("200m", "128Mi"), ("1", "512Mi")),
+        ({"workers": "4"}, ("800m", "128Mi"), ("4", "512Mi")),
+        ({"workers": "4", "resources.cpu-limit": "2"}, ("800m", "128Mi"), ("2", "512Mi")),
+    ],
+)
+def test_cores_follow_the_workers(
+    annotations: dict[str, str], requests: tuple[str, str], limits: tuple[str, str]
+) -> None:
+    """A worker that had to share its core would delay tokens; what is said is stronger."""
+    found = workload_of(workload(annotations={"inject": "true", **annotations}))
+    assert found is not None
+    resources = build_container(plan(found, SidecarOptions()).sidecar)["resources"]
+
+    assert resources == {
+        "requests": dict(zip(("cpu", "memory"), requests, strict=True)),
+        "limits": dict(zip(("cpu", "memory"), limits, strict=True)),
+    }
 
 
 def test_port_names_fit() -> None:

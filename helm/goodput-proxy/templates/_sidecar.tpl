@@ -11,16 +11,17 @@ It reads the values of no chart, only what it is given; all of it may be left ou
   upstream    the server's URL as the container sees it
   listenPort  where it takes requests; a Service's targetPort, as a number
   adminPort   where it serves /metrics
+  workers     processes that take requests
   slo         preset, ttft, itl, stall, e2e, objective
   flags       further flags of the proxy, a list of NAME=VALUE
   config      a ConfigMap with its settings under goodput.yaml; needs the volume, below
-  resources   requests and limits
+  resources   requests and limits; a cpu of "" is what so many workers need
   extraVolumeMounts  beside that of `config`
   runAsUser   where the pod's own default is root
   terminationGracePeriodSeconds  the pod's; a classic container drains for as long
 */ -}}
 {{- define "goodput-proxy.sidecar" -}}
-{{- $known := list "name" "image" "imagePullPolicy" "mode" "upstream" "listenPort" "adminPort" "slo" "flags" "config" "resources" "runAsUser" "terminationGracePeriodSeconds" "extraVolumeMounts" -}}
+{{- $known := list "name" "image" "imagePullPolicy" "mode" "upstream" "listenPort" "adminPort" "workers" "slo" "flags" "config" "resources" "runAsUser" "terminationGracePeriodSeconds" "extraVolumeMounts" -}}
 {{- range $key, $_ := . -}}
 {{- if not (has $key $known) -}}
 {{- fail (printf "goodput-proxy.sidecar knows no %q; it knows %s" $key (join ", " $known)) -}}
@@ -33,7 +34,17 @@ It reads the values of no chart, only what it is given; all of it may be left ou
 {{- $native := eq $mode "native" -}}
 {{- $port := int (default 9000 .listenPort) -}}
 {{- $admin := int (default 9001 .adminPort) -}}
-{{- $defaults := dict "requests" (dict "cpu" "200m" "memory" "128Mi") "limits" (dict "cpu" "1" "memory" "512Mi") -}}
+{{- $workers := int (default 1 .workers) -}}
+{{- $cores := dict "requests" (printf "%dm" (mul 200 $workers)) "limits" (toString $workers) -}}
+{{- $given := default (dict "requests" (dict "cpu" "" "memory" "128Mi") "limits" (dict "cpu" "" "memory" "512Mi")) .resources -}}
+{{- $resources := dict -}}
+{{- range $kind, $quantities := $given -}}
+{{- $found := dict -}}
+{{- range $name, $quantity := $quantities -}}
+{{- $_ := set $found $name (ternary (get $cores $kind) $quantity (and (eq $name "cpu") (eq (toString $quantity) ""))) -}}
+{{- end -}}
+{{- $_ := set $resources $kind $found -}}
+{{- end -}}
 name: {{ default "goodput-proxy" .name }}
 image: {{ default "goodput-proxy:0.1.0" .image | quote }}
 imagePullPolicy: {{ default "IfNotPresent" .imagePullPolicy }}
@@ -45,6 +56,9 @@ args:
   - {{ printf "--upstream=%s" (default "http://127.0.0.1:8000" .upstream) | quote }}
   - --listen=0.0.0.0:{{ $port }}
   - --admin-listen=0.0.0.0:{{ $admin }}
+  {{- if gt $workers 1 }}
+  - --workers={{ $workers }}
+  {{- end }}
   {{- if .config }}
   - --config=/etc/goodput-proxy/goodput.yaml
   {{- end }}
@@ -79,7 +93,7 @@ startupProbe:
   failureThreshold: 120
 {{- end }}
 resources:
-  {{- toYaml (default $defaults .resources) | nindent 2 }}
+  {{- toYaml $resources | nindent 2 }}
 securityContext:
   {{- with .runAsUser }}
   runAsUser: {{ int . }}
