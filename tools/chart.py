@@ -20,9 +20,9 @@ CHART = ROOT / "helm" / "goodput-proxy"
 SCHEMA = CHART / "values.schema.json"
 DASHBOARDS = CHART / "files" / "dashboards"
 
-# The chart says these with flags, which are stronger: in `config` they would do nothing, or, as for
-# workers, the cores of the container would not follow. The probes speak HTTP, so TLS on the admin port is not for a chart to be told in passing; neither is TLS on
-# the other, whose files would have to be mounted.
+# The chart says these with flags, which are stronger: in `config` they would do nothing, and cores
+# would not follow the workers. The probes speak HTTP, so TLS on the admin port is not for a chart
+# to be told in passing; neither is TLS on the other, whose files would have to be mounted.
 OF_THE_CHART = {
     *("upstream", "listen", "admin_listen", "config", "workers"),
     *("listen_tls", "admin_listen_tls"),

@@ -18,6 +18,8 @@ class Asked(NamedTuple):
     panel: str
     ref_id: str
     expr: str
+    legend: str
+    instant: bool
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -34,7 +36,14 @@ def panels(path: Path) -> list[dict[str, Any]]:
 def queries() -> list[Asked]:
     """Return every query of every panel."""
     return [
-        Asked(path.stem, panel["title"], target["refId"], target["expr"])
+        Asked(
+            path.stem,
+            panel["title"],
+            target["refId"],
+            target["expr"],
+            target["legendFormat"],
+            target["instant"],
+        )
         for path in FILES
         for panel in panels(path)
         for target in panel["targets"]

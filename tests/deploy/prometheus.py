@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,17 @@ class Prometheus:
             for series in data["result"]
         }
         return {labels: value for labels, value in values.items() if not math.isnan(value)}
+
+    async def course(self, expr: str, minutes: float = 5) -> dict[Labels, float]:
+        """Return the newest value of each series of a range query over the last minutes."""
+        end = time.time()
+        data = await self.get(
+            "query_range", query=expr, start=f"{end - minutes * 60}", end=f"{end}", step="1"
+        )
+        return {
+            frozenset(series["metric"].items()): float(series["values"][-1][1])
+            for series in data["result"]
+        }
 
     async def value(self, expr: str) -> float:
         """Return the only value of a query, NaN when there is none."""

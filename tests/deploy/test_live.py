@@ -24,7 +24,7 @@ from goodput_proxy.demo.load import Load
 from goodput_proxy.demo.server import SimulatedServer
 from goodput_proxy.demo.workload import Workload
 from tests.deploy.grafana import FILES, fill_in, load, queries, query_of
-from tests.deploy.prometheus import Prometheus, scraping
+from tests.deploy.prometheus import Labels, Prometheus, scraping
 from tests.deploy.promtool import ROOT, alerts, promtool, recorded
 from tests.integration.process import serving
 from tests.waiting import eventually
@@ -54,6 +54,7 @@ slo_classes:
     objective: 0.95
 """
 FAILURES = 2
+WORKERS = 2
 FAST = Profile(step_base_ns=5_000_000, step_per_sequence_ns=500_000)
 # As a Pod of Kubernetes is found, and as one without; both are the same proxy.
 IN_CLUSTER = {"job": "vllm", "namespace": "inference", "pod": "vllm-0"}
@@ -80,11 +81,16 @@ class Ran:
         return len(self.slow) + FAILURES
 
     async def settled(self) -> bool:
-        """Return whether the recorded rates are of all requests, for both targets."""
+        """Return whether the recorded rates are of all requests, for both targets.
+
+        The budget is recorded last: it may still be missing when the rates are there.
+        """
         rates = "sum by (job) (namespace_job_slo:goodput_requests_{}:rate5m)"
         shares = await self.prometheus.ask(f"{rates.format('bad')} / {rates.format('judged')}")
+        budget = "count by (job) (namespace_job_slo:goodput_error_budget_left:ratio_rate30d)"
+        budgets = await self.prometheus.ask(budget)
         expected = pytest.approx(self.bad / self.judged)
-        return list(shares.values()) == [expected, expected]
+        return list(shares.values()) == [expected, expected] and len(budgets) == len(shares)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -97,7 +103,9 @@ async def ran(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ran]:
         server = SimulatedServer(FAST)
         upstream = await server.start()
         stack.push_async_callback(server.stop)
-        proxy = await stack.enter_async_context(serving(upstream, f"--config={config}"))
+        proxy = await stack.enter_async_context(
+            serving(upstream, f"--config={config}", f"--workers={WORKERS}")
+        )
         prometheus = await stack.enter_async_context(
             scraping(directory, proxy.admin_port, IN_CLUSTER, ON_ITS_OWN)
         )
@@ -172,14 +180,23 @@ SILENT = {("proxy", "Certificates end in", "A"): "this proxy has no certificate"
 
 
 async def test_every_query_of_every_panel_returns_data(ran: Ran) -> None:
-    """With everything chosen, as a dashboard opens, no panel is empty."""
-    empty = [
-        asked[:3]
-        for asked in queries()
-        if asked[:3] not in SILENT and not await ran.prometheus.ask(fill_in(asked.expr))
-    ]
+    """With everything chosen, as a dashboard opens, no panel is empty and no legend has a gap.
+
+    Each is asked as Grafana would: for the last minutes, or for this moment where it is a table.
+    """
+    empty, gaps = [], []
+    for asked in queries():
+        expr = fill_in(asked.expr)
+        found = await (ran.prometheus.ask(expr) if asked.instant else ran.prometheus.course(expr))
+        if bool(found) == (asked[:3] in SILENT):
+            empty.append(asked[:3])
+        wanted = set(re.findall(r"\{\{(\w+)\}\}", asked.legend))
+        labels = {label for series in found for label, _ in series}
+        if found and not wanted <= labels:
+            gaps.append((asked[:3], wanted - labels))
 
     assert empty == []
+    assert gaps == []
 
 
 async def test_every_variable_has_values(ran: Ran) -> None:
@@ -280,6 +297,21 @@ async def test_knee(ran: Ran) -> None:
     assert set(bands.values()) == {0}
     assert set(counts) <= {1, 2}
     assert numbers == {band: band for band in numbers}
+
+
+async def test_workers(ran: Ran) -> None:
+    """The workers are counted, each has used processor time, and none of them was replaced."""
+
+    async def shown(panel: str) -> dict[Labels, float]:
+        return await ran.prometheus.ask(fill_in(query_of("proxy", panel), job="vllm"))
+
+    used = await shown("CPU by worker")
+
+    assert set((await shown("Processes that take requests")).values()) == {WORKERS}
+    assert {dict(labels)["worker"] for labels in used} == {str(n) for n in range(WORKERS)}
+    assert all(used.values())
+    assert set((await shown("Workers that ended unasked")).values()) == {0}
+    assert set((await shown("Requests that nobody counted")).values()) == {0}
 
 
 async def test_models_table(ran: Ran) -> None:

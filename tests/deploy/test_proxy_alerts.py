@@ -49,6 +49,24 @@ CASES: dict[str, tuple[list[Samples], list[Samples]]] = {
         ],
     ),
     "GoodputProxySaturated": ([lag(0.03), lag(0.5)], [lag(0.002), lag(0.02)]),
+    "GoodputWorkerDied": (
+        [
+            gauges(goodput_worker_restarts_total="0x55 1x40"),
+            gauges(goodput_worker_restarts_total="0+1x95"),
+        ],
+        [
+            gauges(goodput_worker_restarts_total="0x95"),
+            gauges(goodput_worker_restarts_total="0x20 3x75"),  # long ago
+            gauges(goodput_worker_restarts_total="5x55 0x40"),  # the proxy itself was started anew
+        ],
+    ),
+    "GoodputRequestsUncounted": (
+        [gauges(goodput_worker_lost_requests_total="0x55 800x40")],
+        [
+            gauges(goodput_worker_lost_requests_total="0x95"),
+            gauges(goodput_worker_lost_requests_total="0x20 800x75"),
+        ],
+    ),
     "GoodputConfigReloadFailed": (
         [gauges(goodput_config_last_reload_successful="1x20 0x40")],
         [

@@ -92,7 +92,11 @@ def test_an_idle_proxy_fires_nothing(tmp_path: Path) -> None:
         upstream_errors__reason__connect=0,
     )
     alive = gauges(
-        up="1x300", goodput_build_info="1x300", goodput_config_last_reload_successful="1x300"
+        up="1x300",
+        goodput_build_info="1x300",
+        goodput_config_last_reload_successful="1x300",
+        goodput_worker_restarts_total="0x300",
+        goodput_worker_lost_requests_total="0x300",
     )
     series |= of_job("idle", {**still, **alive, **lag(0.001)})
 

@@ -24,6 +24,13 @@ def proxies(metric: str) -> str:
     return f"{metric} and on (namespace, job, instance) goodput_build_info{{@proxy}}"
 
 
+# With several workers the process that is scraped is their supervisor.
+PROCESSES = f"""
+    {proxies("rate(process_cpu_seconds_total{@proxy}[$__rate_interval])")}
+    or rate(goodput_worker_cpu_seconds_total{{@proxy}}[$__rate_interval])
+"""
+
+
 def p99(metric: str, selector: str, by: str = "") -> str:
     """Return the 99th percentile of a histogram."""
     rates = f"sum by ({by}le) (rate({metric}_bucket{{{selector}}}[$__rate_interval]))"
@@ -62,10 +69,10 @@ HEALTH = Row(
         ),
         stat(
             "CPU of the busiest",
-            "Cores; a proxy is one event loop and can use one."
-            " Metric: `process_cpu_seconds_total`.",
+            "Cores; a process has one event loop and can use one."
+            " Metrics: `process_cpu_seconds_total`, `goodput_worker_cpu_seconds_total`.",
             "short",
-            f"max({proxies('rate(process_cpu_seconds_total{@proxy}[$__rate_interval])')})",
+            f"max({PROCESSES})",
             steps((None, "green"), (0.6, "orange"), (0.85, "red")),
         ),
         stat(
@@ -239,23 +246,68 @@ METER = Row(
     ),
 )
 
-
-RESOURCES = Row(
-    "Resources",
+WORKERS = Row(
+    "Workers",
     (
         timeseries(
-            "CPU",
-            "Cores by instance; near 1 a proxy delays tokens. Metric: `process_cpu_seconds_total`.",
+            "Processes that take requests",
+            "By instance; one that is missing is being replaced. Metric: `goodput_workers`.",
+            "short",
+            Query("goodput_workers{@proxy}", "{{instance}}"),
+            width=6,
+        ),
+        timeseries(
+            "CPU by worker",
+            "Cores; uneven lines are few connections, which the kernel deals without knowing who is"
+            " busy. Empty with one process. Metric: `goodput_worker_cpu_seconds_total`.",
             "short",
             Query(
-                proxies("rate(process_cpu_seconds_total{@proxy}[$__rate_interval])"),
+                rate_by("instance, worker", "goodput_worker_cpu_seconds_total{@proxy}"),
+                "{{instance}} {{worker}}",
+            ),
+            width=6,
+            noValue="One process",
+        ),
+        timeseries(
+            "Workers that ended unasked",
+            "By instance; each takes its clients' streams with it."
+            " Metric: `goodput_worker_restarts_total`.",
+            "cps",
+            Query(
+                rate_by("instance", "goodput_worker_restarts_total{@proxy}"),
                 "{{instance}}",
             ),
             width=6,
         ),
         timeseries(
+            "Requests that nobody counted",
+            "They were answered, but are missing in all other panels: their worker was not heard"
+            " for too long. Metric: `goodput_worker_lost_requests_total`.",
+            "reqps",
+            Query(
+                rate_by("instance", "goodput_worker_lost_requests_total{@proxy}"),
+                "{{instance}}",
+            ),
+            width=6,
+        ),
+    ),
+)
+
+RESOURCES = Row(
+    "Resources",
+    (
+        timeseries(
+            "CPU of the busiest process",
+            "Cores, by instance; near 1 it delays tokens."
+            " Metrics: `process_cpu_seconds_total`, `goodput_worker_cpu_seconds_total`.",
+            "short",
+            Query(f"max by (instance) ({PROCESSES})", "{{instance}}"),
+            width=6,
+        ),
+        timeseries(
             "Memory",
-            "Resident, by instance. Metric: `process_resident_memory_bytes`.",
+            "Resident, by instance, of the process that is scraped: not of its workers."
+            " Metric: `process_resident_memory_bytes`.",
             "bytes",
             Query(proxies("process_resident_memory_bytes{@proxy}"), "{{instance}}"),
             width=6,
@@ -311,5 +363,5 @@ PROXY = dashboard(
         model(hidden=True),
         slo(hidden=True),
     ],
-    [HEALTH, OVERHEAD, CONNECTIONS, METER, RESOURCES],
+    [HEALTH, OVERHEAD, CONNECTIONS, METER, WORKERS, RESOURCES],
 )
