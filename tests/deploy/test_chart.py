@@ -16,7 +16,7 @@ from goodput_proxy.kubernetes import names
 from goodput_proxy.settings import Settings
 from tests.deploy.crds import validate
 from tests.deploy.helm import CHART, EXAMPLES, NAMESPACE, ROOT, example, lint, package, render
-from tests.deploy.promtool import RULES, promtool
+from tests.deploy.promtool import RULES, alerts, promtool
 from tests.kubernetes.schemas import VERSIONS
 
 if TYPE_CHECKING:
@@ -147,6 +147,26 @@ def test_the_rules_are_the_projects(tmp_path: Path) -> None:
 
     assert rule["spec"] == yaml.safe_load(RULES.read_text())
     assert "rules found" in promtool("check", "rules", path)
+
+
+def test_alerts_lead_to_pages(tmp_path: Path) -> None:
+    """Where it is said where the pages are, each alert has the address of its own."""
+    given = values("prometheus-stack")
+    rule = render(given).one("PrometheusRule")
+    path = tmp_path / "rules.yaml"
+    path.write_text(yaml.safe_dump(rule["spec"]))
+    base = given["prometheusRule"]["runbookBaseUrl"].rstrip("/")
+    linked = [
+        (each["alert"], each["annotations"].pop("runbook_url"))
+        for group in rule["spec"]["groups"]
+        for each in group["rules"]
+        if "alert" in each
+    ]
+
+    assert "rules found" in promtool("check", "rules", path)
+    assert linked == [(name, f"{base}/{name}.md") for name, _ in linked]
+    assert len(linked) == len(alerts())
+    assert "runbook" not in yaml.safe_dump(rule["spec"])
 
 
 def test_the_dashboards_are_the_projects() -> None:

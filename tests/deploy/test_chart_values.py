@@ -102,6 +102,10 @@ def test_what_the_schema_refuses_reaches_no_template(values: dict[str, Any]) -> 
             "'/sidecar/resources/limits/cpu': '1 core' does not match",
         ),
         ({"sidecar": {"mode": "nativ"}}, "must be one of 'native', 'classic'"),
+        (
+            {"prometheusRule": {"runbookBaseUrl": "docs/runbooks"}},
+            "'/prometheusRule/runbookBaseUrl': 'docs/runbooks' does not match pattern '^(https?://",
+        ),
         ({"mode": "standalone"}, "'/standalone/upstream': '' does not match pattern '^https?://'"),
         ({"image": None}, "missing property 'image'"),
     ],
