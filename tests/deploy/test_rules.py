@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
 from tests.deploy.promtool import ROOT, RULES, alerts, promtool, run_rules
 from tests.deploy.series import counts, firing, gauges, lag, of_job, requests, steady
@@ -50,19 +48,6 @@ def test_an_alert_says_what_to_do(rule: dict[str, Any]) -> None:
 def test_every_runbook_belongs_to_an_alert() -> None:
     """A page whose alert is gone goes with it."""
     assert {page.stem for page in RUNBOOKS.glob("*.md")} == {rule["alert"] for rule in alerts()}
-
-
-def test_the_file_fits_into_a_resource_of_the_operator() -> None:
-    """The command of the page that makes a PrometheusRule of it gives the same rules."""
-    page = (ROOT / "docs" / "alerting.md").read_text()
-    (command,) = re.findall(r"```console\n\$ (\{ cat.*?) \| kubectl apply", page, re.DOTALL)
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    resource = yaml.safe_load(done.stdout)
-
-    assert resource["kind"] == "PrometheusRule"
-    assert resource["spec"] == yaml.safe_load(RULES.read_text())
 
 
 def test_the_page_lists_every_alert() -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +16,13 @@ from goodput_proxy.kubernetes.documents import objects, split
 from goodput_proxy.kubernetes.options import SidecarOptions
 from goodput_proxy.kubernetes.settings import WebhookSettings
 from goodput_proxy.kubernetes.webhook import PATH
+from tests.console import commands_of, files_of, prepare, run
 from tests.kubernetes.schemas import VERSIONS, validate
 
 PAGE = (Path(__file__).parents[2] / "docs/kubernetes.md").read_text()
-FILES = dict(re.findall(r"<!-- ([\w.-]+) -->\n```yaml\n(.*?)```", PAGE, re.DOTALL))
-BLOCKS = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
+FILES = files_of(PAGE)
+COMMANDS = commands_of(PAGE)
+NO_OBJECTS = {"values.yaml", "clash.yaml", "kustomization.yaml"}
 # What stands for the programs that talk to a cluster: they give, or they take.
 STANDING_IN = {
     "kubectl": 'case "$*" in get*) cat vllm.yaml;; "apply -f -") cat >applied.yaml;; esac',
@@ -31,47 +30,11 @@ STANDING_IN = {
 }
 
 
-def commands() -> list[tuple[str, list[str]]]:
-    """Return each command of the page and what it is shown to print."""
-    found: list[tuple[str, list[str]]] = []
-    for line in "".join(BLOCKS).splitlines():
-        if line.startswith("$ "):
-            found.append((line[2:], []))
-        else:
-            found[-1][1].append(line)
-    return found
-
-
-COMMANDS = commands()
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder with the files of the page, and with programs that stand in for others."""
-    for name, text in FILES.items():
-        (tmp_path / name).write_text(text)
-    programs = STANDING_IN | {"goodput-proxy": f'exec {sys.executable} -m goodput_proxy "$@"'}
-    (tmp_path / "bin").mkdir()
-    for name, script in programs.items():
-        path = tmp_path / "bin" / name
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(0o755)
+    prepare(tmp_path, FILES, STANDING_IN)
     return tmp_path
-
-
-def run(command: str, folder: Path) -> tuple[int, list[str]]:
-    """Run a command of the page; return its exit code and what it said beside its output."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("GOODPUT_")}
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command],
-        cwd=folder,
-        env=kept | {"PATH": f"{folder}/bin:{os.environ['PATH']}"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stderr.splitlines()
 
 
 def test_there_is_something_to_run() -> None:
@@ -102,7 +65,7 @@ def test_the_way_back_ends_where_it_began(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", sorted(FILES.keys() - {"values.yaml", "clash.yaml"}))
+@pytest.mark.parametrize("name", sorted(FILES.keys() - NO_OBJECTS))
 def test_manifests_of_the_page_are_valid(name: str, version: str) -> None:
     """What is there to be pasted is known to Kubernetes."""
     loaded = [document.load() for document in split(name, FILES[name])]
