@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+import yaml
 
 from goodput_proxy.kubernetes import credentials
+from goodput_proxy.kubernetes.injection import Rejected, inject
+from goodput_proxy.kubernetes.options import SidecarOptions
+from goodput_proxy.kubernetes.pods import workload_of
+from goodput_proxy.kubernetes.selection import Selection
 from goodput_proxy.kubernetes.settings import WebhookSettings
 from goodput_proxy.kubernetes.webhook import MAX_BODY_BYTES, PATH, Webhook
 from goodput_proxy.settings import ConfigError
 from tests.certificates import Mount, authority, client_context, issue
-from tests.kubernetes.samples import workload
-from tests.kubernetes.test_review import review
+from tests.kubernetes.samples import P, workload
+from tests.kubernetes.test_manifests import MANIFESTS, all_objects, read
+from tests.kubernetes.test_review import patched, review
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -70,6 +76,54 @@ async def test_a_pod_is_patched(mount: Mount) -> None:
     patch = json.loads(base64.b64decode(answered["response"]["patch"]))
     assert answered["kind"] == "AdmissionReview"
     assert patch[0]["value"][0]["image"] == "registry/image:1"
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    """Return the pods that the workloads of all manifests make, each asking for the sidecar."""
+    found = {}
+    for path in MANIFESTS:
+        for data in all_objects(read(path)):
+            workload = workload_of(data)
+            if workload is None or workload.whole:  # KServe makes its pods in ways of its own
+                continue
+            pod = {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "generateName": f"{workload.name}-",
+                    "labels": workload.pod_labels,
+                    "annotations": {**workload.annotations, f"{P}inject": "true"},
+                },
+                "spec": workload.spec,
+            }
+            found[f"{path.stem}/{workload}"] = pod
+    return found
+
+
+async def test_pods_of_real_manifests_become_what_inject_makes(mount: Mount) -> None:
+    """Over TLS, for every pod of every manifest: the same result, or the same refusal."""
+    made, refused = [], []
+    async with serving(mount) as webhook, aiohttp.ClientSession() as client:
+        for name, pod in pods().items():
+            url, trust = webhook.url + PATH, client_context()
+            async with client.post(url, json=review(pod), ssl=trust) as response:
+                answered = (await response.json())["response"]
+            assert answered["allowed"] is True
+            try:
+                outcome = inject([("pod", yaml.safe_dump(pod))], Selection(), SidecarOptions())
+            except Rejected as rejected:
+                (problem,), (warning,) = rejected.problems, answered["warnings"]
+                assert problem.endswith(
+                    warning.partition(f"/{pod['metadata']['generateName']} ")[2]
+                ), name
+                refused.append(name)
+                continue
+            patch = json.loads(base64.b64decode(answered["patch"]))
+            assert patched(pod, patch) == yaml.safe_load(outcome.texts[0]), name
+            made.append(name)
+
+    assert len(made) >= 15
+    assert refused
 
 
 @pytest.mark.parametrize(
