@@ -36,6 +36,11 @@ ARTEFACTS = [
     *sorted((ROOT / "examples").glob("*.yaml")),
     *sorted((ROOT / "grafana").glob("*.json")),
     *sorted((ROOT / "prometheus").glob("*.yaml")),
+    *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "helm").rglob("*.yaml")),
+    *sorted((ROOT / "helm").rglob("*.t*")),
+    *sorted((ROOT / "kustomize").rglob("*.yaml")),
+    ROOT / "compose.yaml",
 ]
 
 
