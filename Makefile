@@ -164,6 +164,10 @@ bench-peers: $(DEV) ## the bench's peers from the package index, each into its o
 bench: $(DEV) ## CPU per streamed token, beside nginx where that is installed (ARGS=--quick)
 	$(BIN)/python -m bench $(ARGS)
 
+.PHONY: cost
+cost: $(DEV) ## instructions per token and request, as the tests count them (ARGS=--write renews)
+	$(BIN)/python -m tests.cost $(ARGS)
+
 ##### packaging
 
 .PHONY: build

@@ -56,6 +56,8 @@ async def serving(
     *arguments: str,
     prefix: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    module: str = "goodput_proxy",
+    patience_s: float = PATIENCE_S,
 ) -> AsyncIterator[ProxyProcess]:
     """Run `python -m goodput_proxy serve` in front of an upstream, on free ports.
 
@@ -64,12 +66,14 @@ async def serving(
         arguments: further ones of the command.
         prefix: a command that runs another, with its arguments.
         environment: further variables.
+        module: what to run in the proxy's place.
+        patience_s: how long it may take to start.
     """
     own = {key: value for key, value in os.environ.items() if not key.startswith("GOODPUT_")}
     process = await asyncio.create_subprocess_exec(
         *prefix,
         sys.executable,
-        *("-m", "goodput_proxy", "serve", "--upstream", upstream),
+        *("-m", module, "serve", "--upstream", upstream),
         *("--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"),
         *arguments,
         stderr=asyncio.subprocess.PIPE,
@@ -77,7 +81,7 @@ async def serving(
     )
     proxy = ProxyProcess(process, 0, 0)
     try:
-        listening = await _read_until(process, "listening")
+        listening = await _read_until(process, "listening", patience_s)
         proxy.port = int(listening["proxy_url"].rpartition(":")[2])
         proxy.admin_port = int(listening["admin_url"].rpartition(":")[2])
         yield proxy
@@ -89,10 +93,12 @@ async def serving(
         await process.communicate()
 
 
-async def _read_until(process: Process, event: str) -> dict[str, Any]:
+async def _read_until(
+    process: Process, event: str, patience_s: float = PATIENCE_S
+) -> dict[str, Any]:
     assert process.stderr is not None
     seen = []
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(patience_s):
         async for line in process.stderr:
             seen.append(line.decode())
             fields: dict[str, Any] = json.loads(line)
