@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from bench import machine, meter, report
 from bench.load import Load
-from bench.measure import BenchError, Plan, run_rounds
+from bench.measure import Plan, run_rounds
 from bench.peers import LITELLM, PEERS, Peer
+from bench.running import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,7 +25,7 @@ import uvloop
 from bench.load import STAMP_DIGITS, STAMP_PREFIX, Load, request_bytes
 
 _STATUS_OK = b"HTTP/1.1 200"
-_LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class StreamConnection(_Connection):
             self._add(now_ns - int(data[at : at + STAMP_DIGITS]))
             self._tokens_left -= 1
             at = data.find(STAMP_PREFIX, at + STAMP_DIGITS)
-        if self._tokens_left <= 0 and (data.endswith(b"\r\n" + _LAST_CHUNK) or data == _LAST_CHUNK):
+        if self._tokens_left <= 0 and (data.endswith(b"\r\n" + LAST_CHUNK) or data == LAST_CHUNK):
             if self._tokens_left:
                 self._run.fail(f"{-self._tokens_left} tokens too many")
             self.answer_finished()
@@ -189,7 +189,7 @@ def _small_answer_complete(message: bytes) -> bool:
     fields = head.lower()
     at = fields.find(b"\r\ncontent-length:")
     if at < 0:
-        return body.endswith(_LAST_CHUNK)
+        return body.endswith(LAST_CHUNK)
     return len(body) >= int(fields[at + 17 :].split(b"\r\n", 1)[0])
 
 

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 STAMP_PREFIX = b'"content":"@'
 STAMP_DIGITS = 20
 MODEL = "Llama-3.1-8B"
-CHAT_PATH = b"/v1/chat/completions"
+CHAT_PATH = "/v1/chat/completions"
+# No inference by its path: a proxy that measures inference passes it on and measures nothing.
+UNMEASURED_PATH = "/bench/unmeasured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Load:
     interval_us: int
     """Streamed: time between two tokens. Small answers: time between two requests of
     one connection."""
+    path: str = CHAT_PATH
 
     @property
     def streamed(self) -> bool:
@@ -75,7 +78,7 @@ def request_bytes(load: Load) -> bytes:
         }
     ).encode()
     return (
-        b"POST " + CHAT_PATH + b" HTTP/1.1\r\n"
+        b"POST " + load.path.encode() + b" HTTP/1.1\r\n"
         b"Host: 127.0.0.1\r\n"
         b"User-Agent: bench\r\n"
         b"Accept: */*\r\n"

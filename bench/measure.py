@@ -8,36 +8,26 @@ so that a machine that turns slow turns slow for all; ratios are taken within a 
 
 from __future__ import annotations
 
-import json
 import os
-import select
 import sys
-import tempfile
 import time
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench import process
-from bench.client import LoadResult
 from bench.load import Load
-from bench.peers import Peer, Site
+from bench.running import BenchError, Client, Cores, read_line, running
 
 if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+
+    from bench.peers import Peer
 
 _READY_TIMEOUT_S = 15.0
 _SETTLE_S = 0.1  # after the last byte a proxy may still be counting
-_PROBE = Load(connections=1, requests=1, tokens=0, interval_us=0)
 # Enough for the interpreter to specialise its bytecode and for pools to fill.
 _WARM_UP_STREAM = Load(connections=50, requests=1, tokens=40, interval_us=10_000)
 _WARM_UP_SMALL = Load(connections=20, requests=10, tokens=0, interval_us=5_000)
-
-
-class BenchError(Exception):
-    """The bench cannot go on; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,33 +71,14 @@ class Sample:
     rss_peak_mb: float
 
 
-class Client:
-    """The client process: takes a load, gives its result."""
-
-    def __init__(self, core: int, port: int) -> None:
-        command = [sys.executable, "-m", "bench.client", str(port)]
-        self.process = process.start(command, core)
-        self._requests = process.pipe(self.process.stdin)
-
-    def offer(self, load: Load) -> LoadResult:
-        """Run `load` to its end."""
-        self._requests.write(json.dumps(asdict(load)).encode() + b"\n")
-        self._requests.flush()
-        answer = json.loads(_read_line(self.process, load.ideal_s * 3 + 30))
-        if "failed" in answer:
-            raise BenchError(answer["failed"])
-        return LoadResult(**answer)
-
-
 class Harness:
     """The upstream, and the cores that everything is pinned to."""
 
-    def __init__(self, proxy_core: int, harness_core: int) -> None:
-        self.proxy_core = proxy_core
-        self.harness_core = harness_core
+    def __init__(self, cores: Cores) -> None:
+        self.cores = cores
         command = [sys.executable, "-m", "bench.upstream"]
-        self.upstream = process.start(command, harness_core)
-        self.upstream_port = int(_read_line(self.upstream, _READY_TIMEOUT_S))
+        self.upstream = process.start(command, cores.harness)
+        self.upstream_port = int(read_line(self.upstream, _READY_TIMEOUT_S))
 
     def close(self) -> None:
         """End the upstream."""
@@ -115,8 +86,9 @@ class Harness:
 
     def measure(self, peer: Peer, plan: Plan, round_number: int) -> Sample:
         """Start `peer`, offer both loads of `plan`, end it."""
-        with self._running(peer) as (port, workers):
-            client = Client(self.harness_core, port)
+        with running(peer, self.cores, self.upstream_port) as proxy:
+            client = Client(self.cores.harness, proxy.port)
+            workers = proxy.workers
             try:
                 rss_idle = sum(map(process.rss_bytes, workers()))
                 client.offer(_at_most(_WARM_UP_STREAM, plan.stream))
@@ -135,55 +107,10 @@ class Harness:
             rss_peak_mb=rss_peak / 1e6,
         )
 
-    @contextmanager
-    def _running(self, peer: Peer) -> Iterator[tuple[int, Callable[[], list[int]]]]:
-        """Keep `peer` up inside the block; yields its port and its workers."""
-        if peer.command is None:
-            yield self.upstream_port, list
-            return
-        with tempfile.TemporaryDirectory(prefix="goodput-bench-") as name:
-            site = Site(
-                upstream_port=self.upstream_port,
-                listen_port=process.free_port(),
-                admin_port=process.free_port(),
-                directory=Path(name),
-            )
-            log_path = site.directory / "output.log"
-            with log_path.open("wb") as log:
-                proxy = process.start(peer.command(site), self.proxy_core, log)
-            try:
-                self._wait_ready(peer, proxy, site.listen_port, log_path)
-                yield site.listen_port, lambda: peer.workers(proxy.pid)
-            finally:
-                process.stop(proxy)
-
-    def _wait_ready(
-        self, peer: Peer, proxy: subprocess.Popen[bytes], port: int, log_path: Path
-    ) -> None:
-        """Wait until a small request comes back through the proxy."""
-        client = Client(self.harness_core, port)
-        deadline_s = time.monotonic() + peer.ready_s
-        try:
-            while True:
-                try:
-                    client.offer(_PROBE)
-                except BenchError as error:
-                    gone = proxy.poll() is not None
-                    if not gone and time.monotonic() < deadline_s:
-                        time.sleep(0.1)
-                        continue
-                    output = log_path.read_text(errors="replace")[-2000:]
-                    what = "ended" if gone else f"is not ready: {error}"
-                    msg = f"{peer.name} {what}\n{output}"
-                    raise BenchError(msg) from None
-                return
-        finally:
-            process.stop(client.process)
-
     def _use(self, load: Load, client: Client, workers: Sequence[int]) -> Use:
         """Offer `load` and read every clock before and after."""
         harness = (self.upstream.pid, client.process.pid)
-        cores = (self.proxy_core, self.harness_core)
+        cores = (self.cores.proxy, self.cores.harness)
         ticks = [process.user_system_ticks(pid) for pid in workers]
         busy_s = [process.core_busy_s(core) for core in cores]
         harness_ns = sum(map(process.cpu_ns, harness))
@@ -224,18 +151,7 @@ def _at_most(warm_up: Load, load: Load) -> Load:
     return replace(warm_up, tokens=min(warm_up.tokens, load.tokens))
 
 
-def _read_line(source: subprocess.Popen[bytes], timeout_s: float) -> bytes:
-    """Read one line that the process writes at once, or say that it did not."""
-    output = process.pipe(source.stdout)
-    readable, _, _ = select.select([output], [], [], timeout_s)
-    line = output.readline() if readable else b""
-    if not line:
-        msg = f"no answer from {source.args!r} within {timeout_s:.0f} s"
-        raise BenchError(msg)
-    return line
-
-
-def choose_cores() -> tuple[int, int]:
+def choose_cores() -> Cores:
     """Return the core for the proxy and the core for upstream and client."""
     if not hasattr(os, "sched_getaffinity"):
         msg = "the bench needs Linux: it reads /proc and pins processes to cores"
@@ -244,12 +160,12 @@ def choose_cores() -> tuple[int, int]:
     if len(cores) < 2:
         msg = "the bench needs two cores: one for the proxy, one for the load"
         raise BenchError(msg)
-    return cores[0], cores[1]
+    return Cores(cores[0], cores[1])
 
 
 def run_rounds(peers: Sequence[Peer], plan: Plan, progress: Callable[[str], None]) -> list[Sample]:
     """Measure all `peers` in turn, `plan.rounds` times."""
-    harness = Harness(*choose_cores())
+    harness = Harness(choose_cores())
     samples = []
     try:
         for number in range(plan.rounds):

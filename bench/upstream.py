@@ -35,19 +35,19 @@ def _chunk(record: bytes) -> bytes:
     return b"%x\r\n" % len(record) + record + b"\r\n"
 
 
-_TOKEN_BEFORE, _TOKEN_AFTER = _chunk(
+TOKEN_BEFORE, TOKEN_AFTER = _chunk(
     _BEFORE + STAMP_PREFIX + b"?" * STAMP_DIGITS + b'"},' + _AFTER
 ).split(b"?" * STAMP_DIGITS)
-TOKEN_CHUNK_BYTES = len(_TOKEN_BEFORE) + STAMP_DIGITS + len(_TOKEN_AFTER)
+TOKEN_CHUNK_BYTES = len(TOKEN_BEFORE) + STAMP_DIGITS + len(TOKEN_AFTER)
 
-_STREAM_HEAD = (
+STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\n"
     b"date: Mon, 24 Nov 2025 12:00:00 GMT\r\n"
     b"server: uvicorn\r\n"
     b"content-type: text/event-stream; charset=utf-8\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
 ) + _chunk(_BEFORE + b'"role":"assistant","content":""},' + _AFTER)
-_STREAM_TAIL = (
+STREAM_TAIL = (
     _chunk(_BEFORE + b'"content":""},' + _LAST) + _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 )
 
@@ -68,7 +68,7 @@ _SMALL_BODY = json.dumps(
         "usage": {"prompt_tokens": 48, "completion_tokens": 5, "total_tokens": 53},
     }
 ).encode()
-_SMALL_ANSWER = (
+SMALL_ANSWER = (
     b"HTTP/1.1 200 OK\r\n"
     b"date: Mon, 24 Nov 2025 12:00:00 GMT\r\n"
     b"server: uvicorn\r\n"
@@ -102,37 +102,37 @@ class UpstreamProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer a request once it is complete."""
         self._buffer += data
-        body = _complete_body(self._buffer)
+        body = complete_body(self._buffer)
         if body is None:
             return
         self._buffer = b""
         if body:
             self._answer(json.loads(body))
         else:
-            self._write(_SMALL_ANSWER)
+            self._write(SMALL_ANSWER)
 
     def _answer(self, request: dict[str, object]) -> None:
         if not request.get("stream"):
-            self._write(_SMALL_ANSWER)
+            self._write(SMALL_ANSWER)
             return
         self._left = int(str(request["max_tokens"]))
         self._step_s = int(str(request["pace_interval_us"])) / 1e6
         self._due_s = self._loop.time() + self._step_s
-        self._write(_STREAM_HEAD)
+        self._write(STREAM_HEAD)
         self._timer = self._loop.call_at(self._due_s, self._send_token)
 
     def _send_token(self) -> None:
-        self._write(b"%b%020d%b" % (_TOKEN_BEFORE, monotonic_ns(), _TOKEN_AFTER))
+        self._write(b"%b%020d%b" % (TOKEN_BEFORE, monotonic_ns(), TOKEN_AFTER))
         self._left -= 1
         if self._left:
             self._due_s += self._step_s
             self._timer = self._loop.call_at(self._due_s, self._send_token)
         else:
             self._timer = None
-            self._write(_STREAM_TAIL)
+            self._write(STREAM_TAIL)
 
 
-def _complete_body(message: bytes) -> bytes | None:
+def complete_body(message: bytes) -> bytes | None:
     """Return the body of a request that has arrived whole, else None."""
     head, end, body = message.partition(b"\r\n\r\n")
     if not end:

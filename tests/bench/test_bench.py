@@ -11,9 +11,10 @@ import pytest
 from bench import process, report
 from bench.client import percentile
 from bench.load import STAMP_DIGITS, STAMP_PREFIX, Load, request_bytes
-from bench.measure import BenchError, Plan, Sample, Use, choose_cores, run_rounds
+from bench.measure import Plan, Sample, Use, choose_cores, run_rounds
 from bench.meter import FORMATS, measure_us
 from bench.peers import DIRECT, GOODPUT, GOODPUT_COMPILED, NGINX, PEERS, PLAIN_AIOHTTP, Peer
+from bench.running import BenchError
 from bench.upstream import TOKEN_CHUNK_BYTES
 
 PLAN = Plan(
