@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from .address import Listen
     from .tls import Credentials
 
+# Connections that wait to be accepted; where there is no room, a client tries again after a second.
+# aiohttp's 128 is what arrives during a few milliseconds of a burst; the kernel has its own bound.
+BACKLOG = 4096
+
 
 async def open_site(
     runner: web.BaseRunner,
@@ -42,9 +46,11 @@ async def open_site(
     await runner.setup()
     host, port, reuse_port = address.host, address.port, shared or None
     if tls is None:
-        site = web.TCPSite(runner, host, port, reuse_port=reuse_port)
+        site = web.TCPSite(runner, host, port, reuse_port=reuse_port, backlog=BACKLOG)
     else:
-        site = TlsSite(runner, host, port, tls.context, handshake_s, reuse_port=reuse_port)
+        site = TlsSite(
+            runner, host, port, tls.context, handshake_s, reuse_port=reuse_port, backlog=BACKLOG
+        )
     try:
         await site.start()
     except (OSError, UnicodeError) as exc:

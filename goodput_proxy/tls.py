@@ -224,6 +224,7 @@ class TlsSite(web.TCPSite):
         context: the server's TLS.
         handshake_s: seconds that a handshake may take.
         reuse_port: whether other processes listen there, too.
+        backlog: how many connections may wait to be accepted.
     """
 
     __slots__ = ("_handshake_s",)
@@ -237,8 +238,11 @@ class TlsSite(web.TCPSite):
         handshake_s: float,
         *,
         reuse_port: bool | None = None,
+        backlog: int = 128,
     ) -> None:
-        super().__init__(runner, host, port, ssl_context=context, reuse_port=reuse_port)
+        super().__init__(
+            runner, host, port, ssl_context=context, reuse_port=reuse_port, backlog=backlog
+        )
         self._handshake_s = handshake_s
 
     async def start(self) -> None:

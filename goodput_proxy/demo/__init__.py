@@ -1,5 +1,4 @@
-"""The demonstration: a simulated inference server, a load of one of several kinds, and the real
-proxy between them.
+"""The demonstration: a simulated inference server, a kind of load, and the real proxy between.
 
 Nothing in the proxy imports this package, and only `stage` imports the proxy. A story is a row of
 `scenarios`; `run` tells it. The order of imports is `engine`, `faults`, `workload`, `shapes <

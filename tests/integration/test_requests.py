@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from tests.integration.fake_upstream import parse_chunks, split_headers
@@ -101,6 +102,13 @@ async def test_malformed_chunk_while_dialling(proxy: RunningProxy, upstream: Fak
     assert (await client.answer()).status == 400
     await proxy.idle()
     assert upstream.size in {0, len(CHUNKED_POST)}
+
+
+async def test_clients_that_come_all_at_once(proxy: RunningProxy) -> None:
+    """Hundreds of clients may connect in an instant: none has to try again a second later."""
+    with ExitStack() as clients:
+        for _ in range(300):  # nobody accepts while this runs: the proxy has the same event loop
+            clients.enter_context(socket.create_connection(("127.0.0.1", proxy.port), timeout=0.9))
 
 
 async def test_the_proxy_as_its_own_upstream(start_proxy: StartProxy) -> None:
