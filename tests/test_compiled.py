@@ -15,7 +15,8 @@ from tests.conftest import skip_or_fail
 ROOT = Path(__file__).parent.parent
 # What is compiled, then all of it together between real sockets, the slow ones left out.
 TESTS = (
-    *("stream/test_reader.py", "test_heads.py", "test_relay.py", "test_tap.py"),
+    *("stream/test_reader.py", "stream/test_sse.py", "test_heads.py", "test_relay.py"),
+    "test_tap.py",
     *("test_timeline.py", "test_upstream.py", "conformance/test_counting.py"),
     *("conformance/test_failure.py", "conformance/test_flow.py", "conformance/test_leaving.py"),
     *("integration/test_requests.py", "integration/test_responses.py"),

@@ -51,7 +51,8 @@ class SseFramer:
         event = b""
         begin = 0
         end = data.find(b"\n")
-        if end < size and data.startswith(b"event: "):
+        # Without a line end this is no slice: compiled, `[7:-1]` of seven bytes is an error.
+        if end < size and data.startswith(b"event: ") and end >= 0:
             event, begin = data[7:end], end + 1
             end = data.find(b"\n", begin)
         if end != size or end < 0 or not data.startswith(b"data: ", begin) or data[-1] != _LF:

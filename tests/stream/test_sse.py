@@ -70,6 +70,13 @@ def test_any_split_gives_the_same_records(
     assert frame(body) == frame(*reads)
 
 
+@pytest.mark.parametrize("body", [b"event: x\ndata: a\n\n", b"data: a\r\n\r\ndata: b\n\n"])
+def test_two_reads(body: bytes) -> None:
+    """Wherever the only cut is, also within the name of a field, the records are the same."""
+    for at in range(1, len(body)):
+        assert frame(body[:at], body[at:]) == frame(body), body[:at]
+
+
 def test_a_read_of_nothing_changes_nothing() -> None:
     """A line end that is cut in two is one, also with an empty read in between."""
     assert frame(b"data: a\r", b"", b"\ndata: b\r", b"", b"\n\r\n") == [Record(b"a\nb")]
