@@ -10,7 +10,7 @@
 set -eu
 
 needs="goodput-proxy needs Python 3.11 or newer"
-hint="name one with: make PYTHON=/path/to/python3.11"
+hint="install one, or name it with: make PYTHON=/path/to/python3.11"
 
 # Must run on any Python from 2.7 on, since its task is to say no to the old ones.
 probe='
@@ -39,7 +39,7 @@ examine() {
 
 without_venv() {
     echo "$1 ($2) cannot make virtual environments: install its venv module" \
-        "(Debian, Ubuntu: apt-get install python3-venv) or $hint" >&2
+        "(Debian, Ubuntu: apt-get install python3-venv) or name another with: make PYTHON=/path/to/python3.11" >&2
     exit 1
 }
 
