@@ -72,14 +72,14 @@ $(VENV_MADE):
 METADATA := pyproject.toml goodput_proxy/__init__.py
 
 $(RUNTIME): $(VENV_MADE) requirements/runtime.txt requirements/build.txt $(METADATA)
-	@echo "installing what the proxy needs into $(VENV)"
+	@echo "installing what the proxy needs into $(VENV): this takes up to a minute"
 	@$(PIP_INSTALL) --require-hashes -r requirements/runtime.txt -r requirements/build.txt \
 		|| $(NO_PACKAGES)
 	@$(INSTALL_PROJECT)
 	@touch $@
 
 $(DEV): $(VENV_MADE) requirements/dev.txt $(METADATA)
-	@echo "installing what development needs into $(VENV)"
+	@echo "installing what development needs into $(VENV): this takes some minutes"
 	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt || $(NO_PACKAGES)
 	@$(INSTALL_PROJECT)
 	@touch $(RUNTIME) $@

@@ -25,7 +25,7 @@ LOCKS = ("runtime", "build")
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Return a folder with all that `make demo` looks at, and a `.venv` whose programs are fakes."""
+    """Return a folder with what `make demo` looks at; the programs of its `.venv` are fakes."""
     if shutil.which("make") is None:
         pytest.skip("needs make")
     (tmp_path / "requirements").mkdir()

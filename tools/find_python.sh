@@ -39,7 +39,8 @@ examine() {
 
 without_venv() {
     echo "$1 ($2) cannot make virtual environments: install its venv module" \
-        "(Debian, Ubuntu: apt-get install python3-venv) or name another with: make PYTHON=/path/to/python3.11" >&2
+        "(Debian, Ubuntu: apt-get install python3-venv), or name another with:" \
+        "make PYTHON=/path/to/python3.11" >&2
     exit 1
 }
 

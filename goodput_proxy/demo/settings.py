@@ -41,9 +41,15 @@ class DemoSloSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ttft: PositiveDuration | None = Field(None, description="limit of TTFT")
-    itl: PositiveDuration | None = Field(None, description="limit of mean ITL")
-    stall: PositiveDuration | None = Field(None, description="limit of the longest pause")
+    ttft: PositiveDuration | None = Field(
+        None, description="limit of TTFT; without it, the scenario's"
+    )
+    itl: PositiveDuration | None = Field(
+        None, description="limit of mean ITL; without it, the scenario's"
+    )
+    stall: PositiveDuration | None = Field(
+        None, description="limit of the longest pause; without it, the scenario's"
+    )
 
 
 class DemoSettings(CommandSettings):
