@@ -164,6 +164,20 @@ bench-peers: $(DEV) ## the bench's peers from the package index, each into its o
 bench: $(DEV) ## CPU per streamed token, beside nginx where that is installed (ARGS=--quick)
 	$(BIN)/python -m bench $(ARGS)
 
+# A plot is worth less than a figure: without its library the page has none.
+BENCH_PLOTS := .venv-bench/plots
+$(BENCH_PLOTS)/.made: requirements/plots.txt $(DEV)
+	@echo "installing what draws plots into $(BENCH_PLOTS)"
+	@$(BIN)/python -m venv --clear $(BENCH_PLOTS) \
+		&& $(BENCH_PLOTS)/bin/python -m pip --disable-pip-version-check install --quiet \
+			--require-hashes -r requirements/plots.txt \
+		&& touch $@ \
+		|| { rm -rf $(BENCH_PLOTS); echo "there will be no plots"; }
+
+.PHONY: bench-full
+bench-full: $(DEV) $(BENCH_PLOTS)/.made ## all of the bench, 25 minutes (ARGS='--only saturation' or --quick)
+	$(BIN)/python -m bench.full $(ARGS)
+
 .PHONY: cost
 cost: $(DEV) ## instructions per token and request, as the tests count them (ARGS=--write renews)
 	$(BIN)/python -m tests.cost $(ARGS)

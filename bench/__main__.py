@@ -1,4 +1,6 @@
-"""`python -m bench`: measure, print the table, judge it against the budget.
+"""`python -m bench`: measure one load, print the table, judge it against the budget.
+
+All loads, and what is kept of them, are bench/full.py's.
 
 Exit status: 0 measured and within the budget, 1 a `must` of the budget or of the bench
 itself failed, 2 nothing could be measured. With `--quick` nothing is judged: the loads
@@ -8,16 +10,14 @@ are too small to mean anything.
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench import machine, meter, report
-from bench.load import Load
 from bench.measure import Plan, run_rounds
+from bench.parts.side import QUICK, SMALL, STREAM
 from bench.peers import LITELLM, PEERS, Peer
 from bench.running import BenchError
 
@@ -25,18 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-# 200 streams at 50 tokens/s: a busy inference server, and below half of one core for every
-# proxy that is worth comparing. Small requests: 2,000/s, paced, because a closed loop would
-# let the fast proxies batch and the slow ones not.
-_STREAM = Load(connections=200, requests=2, tokens=200, interval_us=20_000)
-_SMALL = Load(connections=50, requests=80, tokens=0, interval_us=25_000)
-_DEFAULT = Plan(_STREAM, _SMALL, rounds=3)
-_QUICK = Plan(
-    Load(connections=20, requests=1, tokens=20, interval_us=20_000),
-    Load(connections=10, requests=10, tokens=0, interval_us=20_000),
-    rounds=1,
-)
-_RESULTS = Path(__file__).parent / "results"
+_DEFAULT = Plan(STREAM, SMALL, rounds=3)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,11 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     costs = {} if options.quick else meter.by_build()
     text = report.render(facts, plan, results, skipped, costs)
     print(text, end="")
-    if options.save:
-        _RESULTS.mkdir(exist_ok=True)
-        (_RESULTS / "latest.md").write_text(text)
-        record = {"facts": facts, "plan": asdict(plan), "samples": [asdict(s) for s in samples]}
-        (_RESULTS / "latest.json").write_text(json.dumps(record, indent=1) + "\n")
     checks = report.budget_checks(results) + report.harness_checks(results)
     checks += report.meter_checks(costs)
     failed = any(check.verdict == "FAIL" for check in checks)
@@ -73,7 +57,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = ", ".join(peer.name for peer in PEERS)
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smoke test of a few seconds")
-    parser.add_argument("--save", action="store_true", help="write bench/results/latest.{md,json}")
     parser.add_argument(
         "--peers",
         type=_peers,
@@ -95,7 +78,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    plan = _QUICK if options.quick else _DEFAULT
+    plan = QUICK if options.quick else _DEFAULT
     interval_us = round(1e6 / options.rate) if options.rate else plan.stream.interval_us
     stream = replace(
         plan.stream,

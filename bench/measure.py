@@ -163,14 +163,28 @@ def choose_cores() -> Cores:
     return Cores(cores[0], cores[1])
 
 
-def run_rounds(peers: Sequence[Peer], plan: Plan, progress: Callable[[str], None]) -> list[Sample]:
-    """Measure all `peers` in turn, `plan.rounds` times."""
+def run_rounds(
+    peers: Sequence[Peer],
+    plan: Plan,
+    progress: Callable[[str], None],
+    lose: Callable[[Peer, BenchError], None] | None = None,
+) -> list[Sample]:
+    """Measure all `peers` in turn, `plan.rounds` times.
+
+    Without `lose`, which is told of them, a proxy that cannot be measured ends it all.
+    """
     harness = Harness(choose_cores())
     samples = []
     try:
         for number in range(plan.rounds):
             for peer in peers:
-                sample = harness.measure(peer, plan, number)
+                try:
+                    sample = harness.measure(peer, plan, number)
+                except BenchError as error:
+                    if lose is None:
+                        raise
+                    lose(peer, error)
+                    continue
                 samples.append(sample)
                 progress(
                     f"round {number + 1}/{plan.rounds} {peer.name}: "

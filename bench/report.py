@@ -41,6 +41,8 @@ class Check:
     must: float | None = None
     """Upper limit; None: printed, not judged."""
     aim: float | None = None
+    at_least: bool = False
+    """Both are lower limits."""
 
     @property
     def verdict(self) -> str:
@@ -49,14 +51,25 @@ class Check:
             return "SKIP"
         if self.must is None:
             return "INFO"
-        return "PASS" if self.measured <= self.must else "FAIL"
+        return "PASS" if self.meets(self.must) else "FAIL"
+
+    def meets(self, limit: float) -> bool:
+        """Return whether what was measured is within a limit."""
+        if self.measured is None:
+            return False
+        return self.measured >= limit if self.at_least else self.measured <= limit
+
+    @property
+    def sign(self) -> str:
+        """How limits are written."""
+        return ">=" if self.at_least else "<="
 
     def line(self) -> str:
         """Return the check as a line of text."""
         text = f"{self.verdict}  {self.name}: "
         text += "not measured" if self.measured is None else f"{self.measured:.2f}"
         limits = [
-            f"{word} <= {limit:.2f}"
+            f"{word} {self.sign} {limit:.2f}"
             for word, limit in (("must", self.must), ("aim", self.aim))
             if limit is not None
         ]
@@ -73,7 +86,7 @@ class Results:
 
     def spread(self, peer: str, figure: Figure) -> Spread | None:
         """Return `figure` of `peer` over the rounds."""
-        return _spread([figure(s) for s in self.by_peer.get(peer, {}).values()])
+        return spread_of([figure(s) for s in self.by_peer.get(peer, {}).values()])
 
     def ratio(self, peer: str, base: str, figure: Figure) -> Spread | None:
         """Return `figure` of `peer` divided by that of `base`, round by round."""
@@ -88,10 +101,11 @@ class Results:
     ) -> Spread | None:
         ours, theirs = self.by_peer.get(peer, {}), self.by_peer.get(base, {})
         values = [combine(ours[n], theirs[n]) for n in sorted(ours.keys() & theirs.keys())]
-        return _spread([value for value in values if value is not None])
+        return spread_of([value for value in values if value is not None])
 
 
-def _spread(values: Sequence[float]) -> Spread | None:
+def spread_of(values: Sequence[float]) -> Spread | None:
+    """Return the median and both ends, None of nothing."""
     return Spread(median(values), min(values), max(values)) if values else None
 
 
@@ -197,12 +211,13 @@ _COLUMNS = (
 
 def table(results: Results) -> str:
     """Return the Markdown table, one row per measured proxy."""
-    lines = [_row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
-    lines += [_row(_cells(results, peer)) for peer in results.by_peer]
+    lines = [row(_COLUMNS), row(["---"] * len(_COLUMNS))]
+    lines += [row(_cells(results, peer)) for peer in results.by_peer]
     return "\n".join(lines)
 
 
-def _row(cells: Iterable[str]) -> str:
+def row(cells: Iterable[str]) -> str:
+    """Return a line of a Markdown table."""
     return "| " + " | ".join(cells) + " |"
 
 

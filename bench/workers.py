@@ -11,16 +11,16 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.load import Load
 from bench.measure import Plan, run_rounds
 from bench.peers.ours import PURE, SUPERVISOR, WORKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from bench.measure import Sample, Use
+    from bench.measure import Sample
 
 _ROUNDS = 3
 # Light enough for all processes of the proxy to share one core.
@@ -32,24 +32,38 @@ _ONE = Plan(
 _TWO = Plan(replace(_ONE.stream, connections=100), replace(_ONE.small, connections=40), rounds=1)
 
 
-def main() -> int:
-    """Measure, and print the table."""
+def measure(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return the processor time per token and per small request, by kind of process."""
     peers = (PURE, WORKERS, SUPERVISOR)
     samples = []
-    for _ in range(_ROUNDS):
-        samples += run_rounds(peers[:1], _ONE, _say)
-        samples += run_rounds(peers[1:], _TWO, _say)
-    token = _medians(samples, lambda sample: sample.stream)
-    small = _medians(samples, lambda sample: sample.small)
+    for _ in range(rounds):
+        samples += run_rounds(peers[:1], _ONE, say)
+        samples += run_rounds(peers[1:], _TWO, say)
+    return {"costs": {peer.name: _medians(samples, peer.name) for peer in peers}}
+
+
+def ratio(costs: Mapping[str, Mapping[str, float]], unit: str, *, shared: bool = False) -> float:
+    """Return how much two workers carry of what one process does.
+
+    Args:
+        costs: by kind of process, then by unit.
+        unit: `token` or `small`.
+        shared: whether their supervisor has no core of its own.
+    """
+    cost = costs[WORKERS.name][unit] + (costs[SUPERVISOR.name][unit] if shared else 0.0)
+    return 2 * costs[PURE.name][unit] / cost
+
+
+def main() -> int:
+    """Measure, and print the table."""
+    costs = measure(_ROUNDS, _say)["costs"]
     print("| processes | us per token | us per small request |")
     print("|---|---|---|")
-    for peer in peers:
-        print(f"| {peer.name} | {token[peer.name]:.1f} | {small[peer.name]:.0f} |")
-    for what, cost in (("tokens", token), ("small requests", small)):
-        one, work = cost[PURE.name], cost[WORKERS.name]
-        both = work + cost[SUPERVISOR.name]
-        print(f"{what}: two workers / one process {2 * one / work:.2f}, ", end="")
-        print(f"{2 * one / both:.2f} if their supervisor has no core of its own")
+    for name, cost in costs.items():
+        print(f"| {name} | {cost['token']:.1f} | {cost['small']:.0f} |")
+    for what, unit in (("tokens", "token"), ("small requests", "small")):
+        print(f"{what}: two workers / one process {ratio(costs, unit):.2f}, ", end="")
+        print(f"{ratio(costs, unit, shared=True):.2f} if their supervisor has no core of its own")
     return 0
 
 
@@ -57,11 +71,12 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _medians(samples: Sequence[Sample], use: Callable[[Sample], Use]) -> dict[str, float]:
-    """Return the processor time per token or request of each peer."""
+def _medians(samples: Sequence[Sample], name: str) -> dict[str, float]:
+    """Return the processor time per token and per small request of one peer."""
+    mine = [sample for sample in samples if sample.peer == name]
     return {
-        name: median(use(s).cpu_us_per_unit for s in samples if s.peer == name)
-        for name in {s.peer for s in samples}
+        "token": median(sample.stream.cpu_us_per_unit for sample in mine),
+        "small": median(sample.small.cpu_us_per_unit for sample in mine),
     }
 
 

@@ -31,11 +31,11 @@ PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("u
 DEPENDENCIES: list[str] = PYPROJECT["project"]["dependencies"]
 EXTRAS: dict[str, list[str]] = PYPROJECT["project"]["optional-dependencies"]
 OPTIONAL = [text for texts in EXTRAS.values() for text in texts]
-LOCKS = ("runtime", "build", "dev", "lock")
+LOCKS = ("runtime", "build", "dev", "plots", "lock")
 FLOOR = "3.11"
 
-# Runs in the second environment of `make verify-real`, beside torch.
-ELSEWHERE = ROOT / "tests/real/make_tiny_model.py"
+# Run in environments of their own: that of `make verify-real`, beside torch, and that of the plots.
+ELSEWHERE = {ROOT / "tests/real/make_tiny_model.py", ROOT / "bench/plots.py"}
 
 
 def names_of(requirements: Iterable[str]) -> set[str]:
@@ -90,7 +90,7 @@ def imported_packages(path: Path) -> Iterator[str]:
 
 def all_imports(*folders: str) -> set[str]:
     paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
-    return {name for path in paths if path != ELSEWHERE for name in imported_packages(path)}
+    return {name for path in paths if path not in ELSEWHERE for name in imported_packages(path)}
 
 
 def comes_with(dependencies: set[str]) -> set[str]:
@@ -145,6 +145,7 @@ def test_tests_import_what_their_group_declares() -> None:
         ("runtime", DEPENDENCIES),
         ("dev", [*DEPENDENCIES, *group("dev")]),
         ("build", [*PYPROJECT["build-system"]["requires"], *group("build")]),
+        ("plots", group("plots")),
         ("lock", group("lock")),
     ],
 )

@@ -1,4 +1,4 @@
-"""The demonstration: a simulated inference server, a kind of load, and the real proxy between.
+"""The demonstration: a simulated inference server, users, and the real proxy between them.
 
 Nothing in the proxy imports this package, and only `stage` imports the proxy. A story is a row of
 `scenarios`; `run` tells it. The order of imports is `engine`, `faults`, `workload`, `shapes <
