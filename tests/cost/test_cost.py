@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)
 
-# Two counts of the same code differ by up to one per cent: how many streams a turn of the event
-# loop finds is left to the kernel.
-TOLERANCE = 0.04
+# Two counts of the same code differ by one per cent, and compiled by up to six on a busy machine: how
+# many streams a turn of the event loop finds is left to the kernel.
+TOLERANCE = 0.10
 # What is this much cheaper than the reference would hide the next regression: renew it.
 STALE = 0.15
 SLOWED = "slowed"
@@ -71,7 +71,7 @@ def counts() -> dict[str, Instructions]:
 def test_no_more_instructions_than_the_reference(
     build: str, request: pytest.FixtureRequest
 ) -> None:
-    """Neither a token nor a small request may take 4 % more instructions than it did.
+    """Neither a token nor a small request may take 10 % more instructions than it did.
 
     Whoever makes them dearer for a reason, or much cheaper, renews tests/cost/reference.json.
     """
@@ -95,7 +95,7 @@ def test_the_guard_sees_a_record_parsed_twice(counts: dict[str, Instructions]) -
 
 
 @pytest.mark.parametrize(
-    ("change", "words"), [(1.03, []), (1.05, ["+5.0%"]), (0.9, []), (0.8, [RENEW])]
+    ("change", "words"), [(1.08, []), (1.12, ["+12.0%"]), (0.9, []), (0.8, [RENEW])]
 )
 def test_counts_are_judged_both_ways(change: float, words: list[str]) -> None:
     """Dearer fails; much cheaper asks for a new reference, that the next regression shows."""
