@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)
 
-# Two counts of the same code differ by one per cent, and compiled by up to six on a busy machine: how
-# many streams a turn of the event loop finds is left to the kernel.
+# Two counts of the same code differ by one per cent, and compiled by up to six on a busy machine:
+# how many streams a turn of the event loop finds is left to the kernel.
 TOLERANCE = 0.10
 # What is this much cheaper than the reference would hide the next regression: renew it.
 STALE = 0.15
