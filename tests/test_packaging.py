@@ -165,8 +165,10 @@ def test_lock_has_hashes_and_no_host(name: str) -> None:
     """Every package is pinned by version and hash, from whatever index its user trusts."""
     text = (ROOT / f"requirements/{name}.txt").read_text("utf-8")
     requirements = [line for line in text.splitlines() if line and line[0] not in " #"]
+    names = {line.partition("==")[0] for line in requirements}
 
-    assert len(requirements) == len(lock(name)) > 0
+    assert all("==" in line and line.endswith(" \\") for line in requirements)
+    assert names == lock(name).keys() != set()
     assert all(hashes > 0 for _, hashes in lock(name).values())
     assert not re.search(r"://|--(?:extra-)?index|--find-links|@ ", text)
 
