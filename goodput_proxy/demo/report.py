@@ -28,8 +28,9 @@ _PLOT_WIDTH = (40, 78)  # narrowest and widest
 _PLOT_HEIGHT = 12
 _TEXT_WIDTH, _INDENT = 96, 10  # the first rows are as wide
 
-# The rates in the picture are moving averages over this many intervals: answers come in lumps.
-_SMOOTHING = 7
+# The rates in the picture are moving averages over this time, and over no more intervals: answers
+# come in lumps.
+_SMOOTHING_S, _SMOOTHING = 7.0, 7
 
 _COLOURS: dict[plot.Kind, str] = {"good": GREEN, "late": YELLOW, "empty": ""}
 
@@ -69,7 +70,7 @@ class Report:
         if self._rows % _ROWS_PER_HEADER == 0:
             self._terminal.write(*self._times.header())
         self._rows += 1
-        decimals = 0 if sample.seconds > 0.9 else 1
+        decimals = 0 if sample.seconds > 0.5 else 1
         first = f"{sample.at_s:5.{decimals}f}s  {sample.users:5d}"
         self._terminal.write(self._times.row(first, sample))
 
@@ -211,7 +212,11 @@ def smooth(samples: Sequence[Sample]) -> list[plot.Point]:
     """Return the run with its rates averaged over their neighbours."""
     points = []
     for index, sample in enumerate(samples):
-        near = samples[max(0, index - _SMOOTHING // 2) : index + _SMOOTHING // 2 + 1]
+        near = [
+            other
+            for other in samples[max(0, index - _SMOOTHING // 2) : index + _SMOOTHING // 2 + 1]
+            if abs(other.at_s - sample.at_s) <= _SMOOTHING_S / 2
+        ]
         seconds = sum(neighbour.seconds for neighbour in near)
         points.append(
             plot.Point(

@@ -116,7 +116,7 @@ SCENARIOS = {
                 pause_ns=250_000_000,
             ),
             workload=Workload(MODEL, output_tokens=(40, 80)),
-            limits=Limits(itl_ns=60_000_000, stall_ns=200_000_000),
+            limits=Limits(itl_ns=60_000_000, stall_ns=250_000_000),
         ),
         Scenario(
             name="long-prompts",

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from goodput_proxy.demo.knee import Band
 from goodput_proxy.demo.outcome import Climb, Outcome, Sample, Spread, Totals
 from goodput_proxy.demo.records import CUT, ClientRecord, Limits, recount
-from goodput_proxy.demo.report import Report
+from goodput_proxy.demo.report import Report, smooth
 from goodput_proxy.demo.scenarios import RAMP, SCENARIOS
 from goodput_proxy.demo.terminal import Terminal
 from goodput_proxy.demo.verdicts import Verdicts
@@ -107,6 +107,14 @@ def test_small_rates_have_two_decimals() -> None:
     out = io.StringIO()
     report_to(out).row(sample(10.0, good=1, slow=90, seconds=100.0))
     assert "        0.91     0.01    1%  ░░░░░░░░░░" in lines_of(out)[-1]
+
+
+def test_the_picture_smooths_seconds_and_no_minutes() -> None:
+    """Lumps of a second are evened out; rows of ten seconds stand for themselves."""
+    fast = smooth([sample(float(at_s), at_s % 2 * 4, 0) for at_s in range(1, 15)])
+    assert all(1 < point.goodput_rps < 3 for point in fast)
+    slow = smooth([sample(at_s * 10.0, at_s % 2 * 4, 0) for at_s in range(1, 15)])
+    assert {point.goodput_rps for point in slow} == {0, 4}
 
 
 def test_header_comes_again() -> None:
