@@ -17,6 +17,9 @@ VENV_MADE := $(VENV)/.python
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
+# Tests start many processes that import the same modules; where this is set each compiles them anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # Beside what pip says, which names the cause and not the remedy.
 NO_PACKAGES = { echo "make: pip could not install the packages, for the reason above: it needs a" \

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from goodput_proxy.app import App
 from goodput_proxy.settings import Settings
 from goodput_proxy.traffic import Traffic
 from tests.integration.fake_upstream import FakeUpstream, Peer, connect
+from tests.samples import Samples
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -31,39 +30,6 @@ CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 SSE_HEADERS = b"Content-Type: text/event-stream\r\n"
 
 
-@dataclass(frozen=True)
-class Samples:
-    """One scrape of `/metrics`."""
-
-    values: dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-    def total(self, name: str, **labels: str) -> float:
-        """Return the sum of a metric's samples that have these labels."""
-        wanted = set(labels.items())
-        return sum(v for (n, have), v in self.values.items() if n == name and wanted <= have)
-
-    def verdicts(self, **labels: str) -> dict[tuple[str, str], int]:
-        """Return how many requests got which verdict for which cause."""
-        found: dict[tuple[str, str], int] = {}
-        for (name, have), value in self.values.items():
-            if name == "goodput_requests_total" and value and set(labels.items()) <= have:
-                of = dict(have)
-                key = (of["verdict"], of["cause"])
-                found[key] = found.get(key, 0) + int(value)
-        return found
-
-
-def parse_samples(text: str) -> Samples:
-    """Read Prometheus' text format."""
-    return Samples(
-        {
-            (sample.name, frozenset(sample.labels.items())): sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        }
-    )
-
-
 async def get(port: int, path: str) -> Answer:
     """Send a GET and return the answer."""
     peer = await connect(port)
@@ -77,7 +43,7 @@ async def scrape(admin_port: int) -> Samples:
     """Read `/metrics` of an admin listener."""
     answer = await get(admin_port, "/metrics")
     assert answer.status == 200
-    return parse_samples(answer.body.decode())
+    return Samples(answer.body.decode())
 
 
 @dataclass

@@ -22,13 +22,13 @@ from tests.integration.fake_upstream import (
     parse_request,
     split_headers,
 )
-from tests.integration.harness import LAST_CHUNK, RunningProxy, chunk, get, parse_samples
+from tests.integration.harness import LAST_CHUNK, RunningProxy, chunk, scrape
 from tests.waiting import PATIENCE_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
-    from tests.integration.harness import Samples
+    from tests.samples import Samples
 
 T = TypeVar("T")
 
@@ -235,17 +235,14 @@ class Stage:
     async def counted(self) -> Counted:
         """Return by how much the metrics have moved since they were last read."""
         await self.proxy.idle()
-        exposed = (await get(self.proxy.admin_port, "/metrics")).body.decode()
-        # Most lines are buckets, which nothing here looks at and which are dear to parse.
-        kept = [line for line in exposed.splitlines() if "_bucket{" not in line]
-        before, after = self.before, parse_samples("\n".join(kept) + "\n")
+        before, after = self.before, await scrape(self.proxy.admin_port)
         self.before = after
 
         def moved(name: str, *labels: str) -> dict[str, int]:
             sums: dict[str, int] = {}
-            for (found, have), value in after.values.items():
-                step = value - (before.values.get((found, have), 0) if before else 0)
-                if found == name and step:
+            earlier = before.of(name) if before else {}
+            for have, value in after.of(name).items():
+                if step := value - earlier.get(have, 0):
                     of = dict(have)
                     key = " ".join(filter(None, (of[label] for label in labels)))
                     sums[key] = sums.get(key, 0) + int(step)

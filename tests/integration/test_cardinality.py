@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from tests.integration.conftest import StartProxy
-    from tests.integration.harness import RunningProxy, Samples
+    from tests.integration.harness import RunningProxy
+    from tests.samples import Samples
 
 REQUESTS = 10_000
 CONNECTIONS = 8

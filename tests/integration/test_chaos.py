@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from goodput_proxy.meters import Choice
     from tests.integration.conftest import StartProxy
     from tests.integration.fake_upstream import FakeUpstream, Peer
-    from tests.integration.harness import RunningProxy, Samples
+    from tests.integration.harness import RunningProxy
+    from tests.samples import Samples
 
     Meanwhile = Callable[[RunningProxy, int], Awaitable[None]]
 

@@ -63,9 +63,7 @@ async def test_a_request_is_counted_where_check_says(
 
     samples = await proxy.samples()
     counted = {
-        dict(have)["slo"]
-        for (name, have), value in samples.values.items()
-        if name == "goodput_requests_total" and value
+        dict(have)["slo"] for have, value in samples.of("goodput_requests_total").items() if value
     }
     assert counted == ({slo} if slo else set())
     chosen = [line.split(":")[0].strip() for line in said if ": yes, " in line]

@@ -19,11 +19,11 @@ from tests.integration.harness import (
     SSE_HEAD,
     chunk,
     get,
-    parse_samples,
     post,
     token,
 )
 from tests.integration.process import serving
+from tests.samples import Samples
 from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ async def test_time_in_the_proxy(upstream: FakeUpstream) -> None:
     for _ in range(2):  # on a busy machine once more
         async with serving(upstream.url) as proxy:
             through = await measure(proxy.port, upstream)
-            samples = parse_samples((await get(proxy.admin_port, "/metrics")).body.decode())
+            samples = Samples((await get(proxy.admin_port, "/metrics")).body.decode())
         # Of a batch of reads one is sampled.
         inside = samples.total("goodput_proxy_overhead_seconds_count", stage="token")
         assert inside > TOKENS

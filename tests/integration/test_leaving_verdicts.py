@@ -24,7 +24,8 @@ from tests.integration.harness import (
 
 if TYPE_CHECKING:
     from tests.integration.conftest import StartProxy
-    from tests.integration.harness import RunningProxy, Samples
+    from tests.integration.harness import RunningProxy
+    from tests.samples import Samples
 
 ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n'

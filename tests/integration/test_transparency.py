@@ -16,7 +16,8 @@ from tests.streams import CASES, FRAMINGS, Case, cut, load_case, wire
 
 if TYPE_CHECKING:
     from tests.integration.conftest import StartProxy
-    from tests.integration.harness import RunningProxy, Samples
+    from tests.integration.harness import RunningProxy
+    from tests.samples import Samples
 
 from tests.integration.harness import post
 

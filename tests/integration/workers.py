@@ -11,8 +11,8 @@ from tests.waiting import eventually_async
 
 if TYPE_CHECKING:
     from tests.integration.fake_upstream import Peer
-    from tests.integration.harness import Samples
     from tests.integration.process import ProxyProcess
+    from tests.samples import Samples
 
 _REMOTE_PORT = 2  # columns of /proc/net/tcp
 _INODE = 9

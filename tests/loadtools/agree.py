@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.loadtools.watch import Counts, counts_of_requests, counts_of_summary
 
 if TYPE_CHECKING:
-    from tests.integration.harness import Samples
     from tests.loadtools.watch import Watch
+    from tests.samples import Samples
 
 GOOD = ("good", "good_partial")
 JUDGED = (*GOOD, "slow", "error")

@@ -15,9 +15,9 @@ from tests.loadtools.watch import watch
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tests.integration.harness import Samples
     from tests.loadtools.agree import Check
     from tests.loadtools.watch import Watch
+    from tests.samples import Samples
 
 
 @dataclass(frozen=True, slots=True)

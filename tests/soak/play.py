@@ -20,7 +20,7 @@ from tests.waiting import PATIENCE_S, eventually
 
 if TYPE_CHECKING:
     from tests.integration.fake_upstream import Peer
-    from tests.integration.harness import Samples
+    from tests.samples import Samples
 
     Counts = Counter[tuple[str, str]]
 
@@ -229,8 +229,8 @@ class Soak:
 def read_counts(samples: Samples) -> Counts:
     """Return what the proxy has counted of requests."""
     counts: Counts = Counter(samples.verdicts())
-    for (name, labels), value in samples.values.items():
-        if name == "goodput_passthrough_requests_total" and value:
+    for labels, value in samples.of("goodput_passthrough_requests_total").items():
+        if value:
             counts["passthrough", dict(labels)["kind"]] += int(value)
     return counts
 
