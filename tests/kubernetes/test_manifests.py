@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def read(path: Path) -> str:
     return path.read_bytes().decode()
 
 
+@cache
 def injected(path: Path, text: str | None = None) -> str:
     """Return a manifest with the sidecar."""
     selection = SELECTIONS.get(path.name, Selection())
@@ -75,6 +77,7 @@ def injected(path: Path, text: str | None = None) -> str:
     return result
 
 
+@cache
 def all_objects(text: str) -> list[dict[str, Any]]:
     """Return all objects of a manifest, the items of lists among them."""
     loaded = [document.load() for document in split("test", text)]
