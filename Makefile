@@ -203,7 +203,7 @@ lock: $(VENV_MADE) ## write requirements/*.txt anew from pyproject.toml (UV_ARGS
 	$(UV_COMPILE) -o requirements/runtime.txt pyproject.toml -c requirements/dev.txt
 	$(UV_COMPILE) -o requirements/build.txt --group build -c requirements/dev.txt
 	$(UV_COMPILE) -o requirements/compile.txt --group build --group compile -c requirements/dev.txt
-	$(UV_COMPILE) -o requirements/plots.txt --group plots
+	$(UV_COMPILE) --fork-strategy fewest -o requirements/plots.txt --group plots
 	$(UV_COMPILE) -o requirements/lock.txt --group lock
 
 .PHONY: clean

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import select
 import socket
 import sys
@@ -44,6 +45,7 @@ _TICK_NS = 1_000_000  # how often tokens are sent: the resolution of an event lo
 _BURST = 40  # tokens after which timed clients are looked at
 _PATIENCE_S = 20.0  # with streams that do not begin, or do not end
 _READ_BYTES = 65536
+_CHUNK_HEAD = re.compile(rb"\r\n[0-9a-fA-F]+\r\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +117,10 @@ class _Stream:
         now_ns = monotonic_ns()
         if not data:
             raise PacerError(f"a stream was cut after {self.tokens} tokens")
-        data = self._carry + data
-        # What follows the last line end may be half a record.
-        data, line_end, self._carry = data.rpartition(b"\r\n")
+        # What follows the last record may be half of one, or of a chunk's head. Proxies may frame
+        # chunks as they like, in the midst of a record, too.
+        data, _, self._carry = (self._carry + data).rpartition(b"\n\n")
+        data = _CHUNK_HEAD.sub(b"", data)
         if self.latencies_ns is None:
             self.tokens += data.count(STAMP_PREFIX)
         else:
@@ -127,7 +130,7 @@ class _Stream:
                 self.latencies_ns.append(now_ns - int(data[at : at + STAMP_DIGITS]))
                 self.tokens += 1
                 at = data.find(STAMP_PREFIX, at + STAMP_DIGITS)
-        self.ended = (data + line_end + self._carry).endswith(LAST_CHUNK)
+        self.ended = self._carry.endswith(LAST_CHUNK)
 
 
 class Pacer:

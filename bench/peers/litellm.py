@@ -34,6 +34,8 @@ def _command(site: Site) -> list[str]:
     settings = {"dangerously_permit_weak_or_unset_master_key": True}
     config.write_text(json.dumps({"model_list": [model], "general_settings": settings}))
     return [
+        # Without a network it would wait for tokenizers and prices, request by request.
+        *("env", "HF_HUB_OFFLINE=1", "LITELLM_LOCAL_MODEL_COST_MAP=True"),
         *(str(environment(FOLDER) / "bin" / "litellm"), "--config", str(config)),
         *("--host", "127.0.0.1", "--port", str(site.listen_port), "--num_workers", "1"),
     ]
