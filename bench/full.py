@@ -66,7 +66,8 @@ def _run(part: Part, options: argparse.Namespace, command: str, folder: Path) ->
     """Measure one part and keep its record; return whether that worked."""
     missing = {peer.name: why for peer in options.peers if (why := peer.missing())}
     peers = tuple(peer for peer in options.peers if peer.name not in missing)
-    context = Context(peers, options.rounds, options.quick, _say, dict(missing))
+    deadline_s = time.monotonic() + part.minutes * 60
+    context = Context(peers, options.rounds, options.quick, _say, dict(missing), deadline_s)
     try:
         data = part.measure(context)
         part.section(data)  # a record that cannot be read must not replace one that can

@@ -19,7 +19,7 @@ from bench.load import Load
 from bench.running import BenchError, Client, Cores, read_line, running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from bench.peers import Peer
 
@@ -168,15 +168,16 @@ def run_rounds(
     plan: Plan,
     progress: Callable[[str], None],
     lose: Callable[[Peer, BenchError], None] | None = None,
+    numbers: Iterable[int] | None = None,
 ) -> list[Sample]:
-    """Measure all `peers` in turn, `plan.rounds` times.
+    """Measure all `peers` in turn, `plan.rounds` times, or in rounds of these `numbers`.
 
     Without `lose`, which is told of them, a proxy that cannot be measured ends it all.
     """
     harness = Harness(choose_cores())
     samples = []
     try:
-        for number in range(plan.rounds):
+        for number in range(plan.rounds) if numbers is None else numbers:
             for peer in peers:
                 try:
                     sample = harness.measure(peer, plan, number)

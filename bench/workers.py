@@ -18,7 +18,7 @@ from bench.measure import Plan, run_rounds
 from bench.peers.ours import PURE, SUPERVISOR, WORKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bench.measure import Sample
 
@@ -32,11 +32,11 @@ _ONE = Plan(
 _TWO = Plan(replace(_ONE.stream, connections=100), replace(_ONE.small, connections=40), rounds=1)
 
 
-def measure(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
+def measure(repeats: Iterable[int], say: Callable[[str], None]) -> dict[str, Any]:
     """Return the processor time per token and per small request, by kind of process."""
     peers = (PURE, WORKERS, SUPERVISOR)
     samples = []
-    for _ in range(rounds):
+    for _ in repeats:
         samples += run_rounds(peers[:1], _ONE, say)
         samples += run_rounds(peers[1:], _TWO, say)
     return {"costs": {peer.name: _medians(samples, peer.name) for peer in peers}}
@@ -56,7 +56,7 @@ def ratio(costs: Mapping[str, Mapping[str, float]], unit: str, *, shared: bool =
 
 def main() -> int:
     """Measure, and print the table."""
-    costs = measure(_ROUNDS, _say)["costs"]
+    costs = measure(range(_ROUNDS), _say)["costs"]
     print("| processes | us per token | us per small request |")
     print("|---|---|---|")
     for name, cost in costs.items():

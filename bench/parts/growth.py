@@ -23,7 +23,7 @@ _PEERS = (NGINX, *OURS)
 # The same tokens per second by few streams and by many: the number of streams alone differs.
 _FEW = Paced(0, 50, 100, 300)
 _MANY = Paced(0, 2000, 2.5, 8)
-_LONG = Paced(0, 1, 5000, 100_000)
+_LONG = Paced(0, 1, 10_000, 100_000)
 _QUICK_LONG = Paced(0, 1, 5000, 5000)
 _TENTHS = 10
 _REQUESTS = Load(connections=50, requests=200, tokens=0, interval_us=0)  # ten times: 100,000
@@ -62,7 +62,7 @@ def _measure(context: Context) -> Data:
 def _measure_peer(context: Context, rig: Rig, proxy: Running) -> Growth:
     few_us: list[float] = []
     many_us: list[float] = []
-    for _ in range(1 if context.quick else context.rounds):
+    for _ in context.repeats():
         few_us.append(rig.measure(proxy, _FEW).cpu_us_per_token)
         if not context.quick:
             many_us.append(rig.measure(proxy, _MANY).cpu_us_per_token)
@@ -170,4 +170,4 @@ def _checks(data: Data) -> list[Check]:
     ]
 
 
-PART = Part("growth", "What does not grow", _measure, _section, _checks)
+PART = Part("growth", "What does not grow", _measure, _section, _checks, minutes=1)

@@ -10,7 +10,7 @@ from bench.pacer import Paced
 from bench.peers import ENVOY, NGINX, PLAIN_AIOHTTP
 from bench.report import Check
 
-from .part import OURS, Context, Data, Part, table
+from .part import OURS, Context, Data, Part, in_order, table
 
 if TYPE_CHECKING:
     from bench.rig import Rig
@@ -45,7 +45,7 @@ def _measure(context: Context) -> Data:
     streams = _QUICK_STREAMS if context.quick else min(_STREAMS, _affordable())
     found = []
     with context.rig() as rig:
-        for peer in context.named(*_PEERS):
+        for peer in context.in_time(*_PEERS):
             with context.losing(peer.name), rig.running(peer) as proxy:
                 found.append(_measure_peer(rig, proxy, streams))
                 context.say(f"{peer.name}: {found[-1].per_stream_kb:.1f} kB per idle stream")
@@ -68,7 +68,9 @@ def _affordable() -> int:
 
 
 def _idle_of(data: Data) -> list[Idle]:
-    return [Idle(**idle) for idle in data["idle"]]
+    found = [Idle(**idle) for idle in data["idle"]]
+    order = in_order(idle.peer for idle in found)
+    return sorted(found, key=lambda idle: order.index(idle.peer))
 
 
 def _section(data: Data) -> str:
@@ -97,4 +99,4 @@ def _checks(data: Data) -> list[Check]:
     ]
 
 
-PART = Part("idle", "Memory of idle streams", _measure, _section, _checks)
+PART = Part("idle", "Memory of idle streams", _measure, _section, _checks, minutes=2)

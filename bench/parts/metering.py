@@ -10,7 +10,7 @@ from bench.load import UNMEASURED_PATH, Load
 from bench.pacer import Paced
 from bench.report import Check, spread_of
 
-from .part import OURS, Context, Data, Part, first_seen, show, table
+from .part import OURS, Context, Data, Part, in_order, show, table
 
 if TYPE_CHECKING:
     from bench.report import Spread
@@ -36,7 +36,7 @@ def _measure(context: Context) -> Data:
     load = _QUICK_LOAD if context.quick else _LOAD
     small = _QUICK_SMALL if context.quick else _SMALL
     with context.rig() as rig:
-        for number in range(1 if context.quick else context.rounds):
+        for number in context.repeats():
             for peer in context.named(*OURS):
                 with context.losing(peer.name), rig.running(peer) as proxy:
                     rig.warm_up(proxy)
@@ -74,7 +74,7 @@ def _share(found: list[Metered], peer: str, figure: str) -> Spread | None:
 def _section(data: Data) -> str:
     found = _metered_of(data)
     rows = []
-    for peer in first_seen(m.peer for m in found):
+    for peer in in_order(m.peer for m in found):
         cells = [peer]
         for figure, digits in (("us_per_token", 1), ("us_per_request", 0)):
             cells += [
@@ -104,4 +104,4 @@ def _checks(data: Data) -> list[Check]:
     return report.meter_checks(data["formats"])
 
 
-PART = Part("metering", "What the meter costs", _measure, _section, _checks)
+PART = Part("metering", "What the meter costs", _measure, _section, _checks, minutes=1)

@@ -8,13 +8,15 @@ data and does not end it.
 from __future__ import annotations
 
 import json
+import math
 import subprocess
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.measure import choose_cores
-from bench.peers import GOODPUT, GOODPUT_COMPILED
+from bench.peers import GOODPUT, GOODPUT_COMPILED, PEERS
 from bench.report import row
 from bench.rig import Rig
 from bench.running import BenchError
@@ -41,10 +43,34 @@ class Context:
     say: Callable[[str], None]
     lost: dict[str, str] = field(default_factory=dict)
     """What could not be measured, and why."""
+    deadline_s: float = math.inf
+    """When no further repeat is begun, on the monotonic clock."""
+
+    def late(self) -> bool:
+        """Return whether the time of the part is over."""
+        return time.monotonic() > self.deadline_s
+
+    def repeats(self) -> Iterator[int]:
+        """Number the repeats: one at least, and no new one when time is up."""
+        yield 0
+        for number in range(1, 1 if self.quick else self.rounds):
+            if self.late():
+                self.lost["repeats"] = f"{number} of {self.rounds} were made in the time there was"
+                return
+            yield number
 
     def named(self, *names: str) -> list[Peer]:
         """Return those of the peers, in their order."""
         return [peer for peer in self.peers if peer.name in names]
+
+    def in_time(self, *names: str) -> Iterator[Peer]:
+        """Yield those of the peers, the one that is judged first, until time is up."""
+        judged = self.judged()
+        for peer in [*judged, *(peer for peer in self.named(*names) if peer not in judged)]:
+            if self.late():
+                self.lost[peer.name] = "there was no time left"
+            else:
+                yield peer
 
     def judged(self) -> list[Peer]:
         """Return the build of the proxy that is judged, if there is one, as a list."""
@@ -86,6 +112,8 @@ class Part:
     section: Callable[[Data], str]
     """Markdown, without the title."""
     checks: Callable[[Data], list[Check]]
+    minutes: float
+    """After them it repeats nothing; on a quiet machine it takes less."""
     plots: tuple[str, ...] = ()
     """Pictures that plots.py draws from the data of this part, by their names."""
 
@@ -105,6 +133,7 @@ def show(spread: Spread | None, digits: int = 1) -> str:
     return f"{text} ({spread.low:,.{digits}f}-{spread.high:,.{digits}f})"
 
 
-def first_seen(values: Iterable[str]) -> list[str]:
-    """Return each value once, in the order of appearance."""
-    return list(dict.fromkeys(values))
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return each name of a peer once, in the order of all peers."""
+    seen = set(names)
+    return [peer.name for peer in PEERS if peer.name in seen]

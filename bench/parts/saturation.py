@@ -12,13 +12,13 @@ from bench.report import Check
 from bench.running import BenchError
 from bench.search import highest
 
-from .part import OURS, Context, Data, Part, first_seen, table
+from .part import OURS, Context, Data, Part, in_order, table
 
 if TYPE_CHECKING:
     from bench.rig import Flow, Rig
     from bench.running import Running
 
-_PEERS = (NGINX, "HAProxy", ENVOY, "vllm-router", PLAIN_AIOHTTP, *OURS)
+_PEERS = (NGINX, "HAProxy", ENVOY, PLAIN_AIOHTTP, *OURS)
 _STREAMS = 1000
 _SECONDS = 2.0
 # 8,000 to 60,000 tokens/s in steps of a tenth; the pacer itself ends at some 60,000.
@@ -36,7 +36,7 @@ def _measure(context: Context) -> Data:
     found: dict[str, float | None] = {}
     (no_proxy,) = (peer for peer in PEERS if peer.name == DIRECT)
     with context.rig() as rig:
-        for peer in context.named(*_PEERS):
+        for peer in context.in_time(*_PEERS):
 
             def holds(step: int, name: str, proxy: Running) -> bool:
                 rate = rates[step]
@@ -82,7 +82,7 @@ def _flow(rig: Rig, proxy: Running, rate: float, context: Context) -> Flow:
 def _section(data: Data) -> str:
     steps, top = data["steps"], data["rates"][-1]
     rows = []
-    for name in first_seen(step["peer"] for step in steps):
+    for name in in_order(step["peer"] for step in steps):
         best = data["found"].get(name)
         flows = [s["flow"] for s in steps if s["peer"] == name and s["rate"] == best]
         core = f"{flows[-1]['proxy_core_share']:.2f}" if flows else ""
@@ -111,4 +111,6 @@ def _checks(data: Data) -> list[Check]:
     ]
 
 
-PART = Part("saturation", "Saturation", _measure, _section, _checks, plots=("saturation",))
+PART = Part(
+    "saturation", "Saturation", _measure, _section, _checks, minutes=5, plots=("saturation",)
+)

@@ -51,7 +51,7 @@ def _measure(context: Context) -> Data:
                 series, size = _fill(proxy, _QUICK_SERIES if context.quick else _SERIES)
                 context.say(f"{peer.name}: {series} series, {size / 1000:.0f} kB a scrape")
                 load = _QUICK_LOAD if context.quick else _LOAD
-                for _ in range(1 if context.quick else context.rounds):
+                for _ in context.repeats():
                     for scraped in (False, True):
                         flow, took_ms = _run(rig, proxy, load, scraped=scraped)
                         slowest_ms += took_ms
@@ -160,4 +160,4 @@ def _checks(data: Data) -> list[Check]:
     ]
 
 
-PART = Part("scrapes", "While somebody scrapes", _measure, _section, _checks)
+PART = Part("scrapes", "While somebody scrapes", _measure, _section, _checks, minutes=1)

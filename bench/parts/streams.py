@@ -10,7 +10,7 @@ from bench.peers import DIRECT, LITELLM
 from bench.report import Check, spread_of
 from bench.rig import Flow
 
-from .part import Context, Data, Part, first_seen, show, table
+from .part import Context, Data, Part, in_order, show, table
 
 if TYPE_CHECKING:
     from bench.peers import Peer
@@ -47,7 +47,7 @@ def _measure(context: Context) -> Data:
     levels = _QUICK if context.quick else _LEVELS
     found: list[Measured] = []
     with context.rig() as rig:
-        for number in range(1 if context.quick else context.rounds):
+        for number in context.repeats():
             for peer in context.peers:
                 if peer.name == LITELLM and number:
                     continue
@@ -115,7 +115,7 @@ def _section(data: Data) -> str:
     found = measured_of(data)
     levels = [Paced(**level) for level in data["levels"]]
     head = [f"{level.streams:,} x {level.rate:g}/s" for level in levels]
-    peers = [name for name in first_seen(m.peer for m in found) if name != DIRECT]
+    peers = [name for name in in_order(m.peer for m in found) if name != DIRECT]
 
     def cell(peer: str, level: Paced) -> str:
         text = show(cpu_of(found, peer, level.streams))
@@ -164,5 +164,6 @@ PART = Part(
     _measure,
     _section,
     _checks,
+    minutes=6,
     plots=("cost", "latency"),
 )

@@ -9,7 +9,7 @@ from .part import Context, Data, Part, table
 
 
 def _measure(context: Context) -> Data:
-    return workers.measure(1 if context.quick else context.rounds, context.say)
+    return workers.measure(context.repeats(), context.say)
 
 
 def _section(data: Data) -> str:
@@ -46,4 +46,4 @@ def _checks(data: Data) -> list[Check]:
     ]
 
 
-PART = Part("workers", "Two workers", _measure, _section, _checks)
+PART = Part("workers", "Two workers", _measure, _section, _checks, minutes=1)

@@ -15,7 +15,7 @@ from bench.load import UNMEASURED_PATH
 from bench.measure import choose_cores
 from bench.pacer import Paced
 from bench.page import budget, render
-from bench.parts import PARTS, growth, idle, metering, saturation, scrapes, streams
+from bench.parts import PARTS, Context, growth, idle, metering, saturation, scrapes, streams
 from bench.peers import DIRECT, GOODPUT, GOODPUT_COMPILED, NGINX, PEERS, PLAIN_AIOHTTP
 from bench.report import Check
 from bench.rig import Flow, Rig
@@ -259,6 +259,7 @@ def test_a_part_that_fails_leaves_its_record_and_the_others(
             fail if part.name == "idle" else measure,
             part.section,
             part.checks,
+            part.minutes,
         )
         for part in PARTS
         if part.name in {"idle", "scrapes"}
@@ -328,3 +329,26 @@ def test_series_are_counted_as_a_scrape_shows_them() -> None:
 def test_a_ratio_of_two_workers_counts_their_supervisor_where_it_has_no_core() -> None:
     """Two workers carry twice what one does, less what they spend more."""
     assert workers.ratio(WORKERS["costs"], "token") == pytest.approx(40 / 21)
+
+
+@pytest.mark.parametrize(("deadline_s", "made"), [(float("inf"), [0, 1, 2]), (float("-inf"), [0])])
+def test_repeats_end_when_time_is_up(deadline_s: float, made: list[int]) -> None:
+    """One repeat is made in any case; what is missing is said."""
+    context = Context((), 3, quick=False, say=lambda _line: None, deadline_s=deadline_s)
+
+    assert list(context.repeats()) == made
+    assert bool(context.lost) == (len(made) < 3)
+
+
+def test_the_judged_build_is_measured_while_there_is_time() -> None:
+    """The proxy comes before its peers; who comes too late is named."""
+    peers = tuple(peer for peer in PEERS if peer.name in {NGINX, GOODPUT, GOODPUT_COMPILED})
+    context = Context(peers, 3, quick=False, say=lambda _line: None)
+    names = []
+    for peer in context.in_time(NGINX, GOODPUT, GOODPUT_COMPILED):
+        names.append(peer.name)
+        if len(names) == 2:
+            context.deadline_s = float("-inf")
+
+    assert names == [GOODPUT_COMPILED, NGINX]
+    assert list(context.lost) == [GOODPUT]
