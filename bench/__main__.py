@@ -10,20 +10,19 @@ are too small to mean anything.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench import machine, meter, report
+from bench.command import end_in_order, named, say
 from bench.measure import Plan, run_rounds
 from bench.parts.side import QUICK, SMALL, STREAM
-from bench.peers import LITELLM, PEERS, Peer
+from bench.peers import LITELLM, PEERS
 from bench.running import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
 
 _DEFAULT = Plan(STREAM, SMALL, rounds=3)
 
@@ -31,16 +30,16 @@ _DEFAULT = Plan(STREAM, SMALL, rounds=3)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the bench and return its exit status."""
     options = _parse(arguments)
-    signal.signal(signal.SIGTERM, _end)  # so that every proxy is ended by its finally
+    end_in_order()
     plan = _plan(options)
     skipped = {peer.name: why for peer in options.peers if (why := peer.missing())}
     peers = [peer for peer in options.peers if peer.name not in skipped]
     for name, why in skipped.items():
-        _say(f"skipped {name}: {why}")
+        say(f"skipped {name}: {why}")
     try:
-        samples = run_rounds(peers, plan, _say)
+        samples = run_rounds(peers, plan, say)
     except BenchError as error:
-        _say(f"bench: {error}")
+        say(f"bench: {error}")
         return 2
     facts = machine.describe(peers)
     results = report.Results(samples)
@@ -54,15 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    names = ", ".join(peer.name for peer in PEERS)
+    peers = {peer.name: peer for peer in PEERS}
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smoke test of a few seconds")
     parser.add_argument(
         "--peers",
-        type=_peers,
+        type=lambda text: named(text, peers),
         default=tuple(peer for peer in PEERS if peer.name != LITELLM),
         metavar="NAME,NAME",
-        help=f"these of: {names}",
+        help=f"these of: {', '.join(peers)}",
     )
     parser.add_argument("--rounds", type=_positive, help="interleaved repeats (3)")
     parser.add_argument("--connections", type=_positive, help="concurrent streams (200)")
@@ -91,27 +90,11 @@ def _plan(options: argparse.Namespace) -> Plan:
     return Plan(stream, small, options.rounds or plan.rounds)
 
 
-def _peers(text: str) -> tuple[Peer, ...]:
-    known = {peer.name: peer for peer in PEERS}
-    try:
-        return tuple(known[name.strip()] for name in text.split(","))
-    except KeyError as error:
-        raise argparse.ArgumentTypeError(f"unknown proxy {error}") from None
-
-
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return number
-
-
-def _end(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(143)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import signal
 import subprocess
 import sys
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from bench import machine
+from bench.command import end_in_order, named, say
 from bench.page import Record, render
 from bench.parts import PARTS, Context, Part
 from bench.peers import PEERS
@@ -28,9 +28,6 @@ from bench.peers.peer import environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
-
-T = TypeVar("T")
 
 _RESULTS = Path(__file__).parent / "results"
 _ROUNDS = 3
@@ -41,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the parts and return the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parse(given)
-    signal.signal(signal.SIGTERM, _end)  # so that every proxy is ended by its finally
+    end_in_order()
     _raise_descriptors()
     folder: Path = options.results
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,10 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts = [] if options.page else options.only
     for part in parts:
         begin_s = time.monotonic()
-        _say(f"== {part.name}: {part.title}")
+        say(f"== {part.name}: {part.title}")
         if not _run(part, options, " ".join(["make bench-full", *_as_make(given)]), folder):
             failed += 1
-        _say(f"== {part.name}: {time.monotonic() - begin_s:.0f} s")
+        say(f"== {part.name}: {time.monotonic() - begin_s:.0f} s")
     records = _read(folder)
     if not records:
         return 2
@@ -67,13 +64,13 @@ def _run(part: Part, options: argparse.Namespace, command: str, folder: Path) ->
     missing = {peer.name: why for peer in options.peers if (why := peer.missing())}
     peers = tuple(peer for peer in options.peers if peer.name not in missing)
     deadline_s = time.monotonic() + part.minutes * 60
-    context = Context(peers, options.rounds, options.quick, _say, dict(missing), deadline_s)
+    context = Context(peers, options.rounds, options.quick, say, dict(missing), deadline_s)
     try:
         data = part.measure(context)
         part.section(data)  # a record that cannot be read must not replace one that can
         part.checks(data)
     except Exception:  # noqa: BLE001 -- one part that fails must not lose the rest
-        _say(f"{part.name} has failed:\n{traceback.format_exc()}")
+        say(f"{part.name} has failed:\n{traceback.format_exc()}")
         return False
     record: Record = {
         "facts": machine.describe(peers),
@@ -103,11 +100,11 @@ def _draw(folder: Path) -> set[str]:
         try:
             done = subprocess.run(command, timeout=_PLOT_TIMEOUT_S, check=False)
             if done.returncode:
-                _say("the plots could not be drawn")
+                say("the plots could not be drawn")
         except subprocess.TimeoutExpired:
-            _say("the plots took too long")
+            say("the plots took too long")
     else:
-        _say("no plots: their library is not installed, `make bench-full` does that")
+        say("no plots: their library is not installed, `make bench-full` does that")
     return {path.stem for path in folder.glob("*.png")}
 
 
@@ -123,14 +120,14 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     peers = {peer.name: peer for peer in PEERS}
     parser.add_argument(
         "--only",
-        type=lambda text: _named(text, parts),
+        type=lambda text: named(text, parts),
         default=list(PARTS),
         metavar="PART,PART",
         help=f"these of: {', '.join(parts)}",
     )
     parser.add_argument(
         "--peers",
-        type=lambda text: _named(text, peers),
+        type=lambda text: named(text, peers),
         default=list(PEERS),
         metavar="NAME,NAME",
         help=f"these of: {', '.join(peers)}",
@@ -146,23 +143,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _named(text: str, known: dict[str, T]) -> list[T]:
-    try:
-        return [known[name.strip()] for name in text.split(",")]
-    except KeyError as error:
-        raise argparse.ArgumentTypeError(f"unknown: {error}") from None
-
-
 def _as_make(arguments: Sequence[str]) -> list[str]:
     return [f"ARGS='{' '.join(arguments)}'"] if arguments else []
-
-
-def _end(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(143)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

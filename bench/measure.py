@@ -15,16 +15,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench import process
+from bench.clocks import SETTLE_S, Clocks
 from bench.load import Load
-from bench.running import BenchError, Client, Cores, read_line, running
+from bench.running import READY_TIMEOUT_S, BenchError, Client, Cores, read_line, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from bench.peers import Peer
 
-_READY_TIMEOUT_S = 15.0
-_SETTLE_S = 0.1  # after the last byte a proxy may still be counting
 # Enough for the interpreter to specialise its bytecode and for pools to fill.
 _WARM_UP_STREAM = Load(connections=50, requests=1, tokens=40, interval_us=10_000)
 _WARM_UP_SMALL = Load(connections=20, requests=10, tokens=0, interval_us=5_000)
@@ -78,7 +77,7 @@ class Harness:
         self.cores = cores
         command = [sys.executable, "-m", "bench.upstream"]
         self.upstream = process.start(command, cores.harness)
-        self.upstream_port = int(read_line(self.upstream, _READY_TIMEOUT_S))
+        self.upstream_port = int(read_line(self.upstream, READY_TIMEOUT_S))
 
     def close(self) -> None:
         """End the upstream."""
@@ -109,38 +108,27 @@ class Harness:
 
     def _use(self, load: Load, client: Client, workers: Sequence[int]) -> Use:
         """Offer `load` and read every clock before and after."""
-        harness = (self.upstream.pid, client.process.pid)
-        cores = (self.cores.proxy, self.cores.harness)
         ticks = [process.user_system_ticks(pid) for pid in workers]
-        busy_s = [process.core_busy_s(core) for core in cores]
-        harness_ns = sum(map(process.cpu_ns, harness))
-        proxy_ns = sum(map(process.cpu_ns, workers))
-        started_ns = time.monotonic_ns()
+        clocks = Clocks(self.cores, workers, (self.upstream.pid, client.process.pid))
         result = client.offer(load)
-        time.sleep(_SETTLE_S)
-        span_s = (time.monotonic_ns() - started_ns) / 1e9
-        proxy_ns = sum(map(process.cpu_ns, workers)) - proxy_ns
-        harness_ns = sum(map(process.cpu_ns, harness)) - harness_ns
-        busy_s = [process.core_busy_s(c) - b for c, b in zip(cores, busy_s, strict=True)]
+        time.sleep(SETTLE_S)
+        spent = clocks.spent()
         user = system = 0
         for pid, (user_before, system_before) in zip(workers, ticks, strict=True):
             user_now, system_now = process.user_system_ticks(pid)
             user += user_now - user_before
             system += system_now - system_before
-        ours_s = (proxy_ns / 1e9, harness_ns / 1e9)
-        strangers_s = max(b - o for b, o in zip(busy_s, ours_s, strict=True))
-        wall_s = result.wall_ns / 1e9
         return Use(
-            cpu_us_per_unit=proxy_ns / 1e3 / result.samples,
+            cpu_us_per_unit=spent.proxy_ns / 1e3 / result.samples,
             system_share=system / max(user + system, 1),
-            wall_s=wall_s,
+            wall_s=result.wall_ns / 1e9,
             p50_ms=result.p50_ns / 1e6,
             p99_ms=result.p99_ns / 1e6,
             p999_ms=result.p999_ns / 1e6,
             max_ms=result.max_ns / 1e6,
-            proxy_core_share=ours_s[0] / wall_s,
-            harness_core_share=ours_s[1] / wall_s,
-            stranger_share=max(strangers_s, 0.0) / span_s,
+            proxy_core_share=spent.proxy_ns / result.wall_ns,
+            harness_core_share=spent.harness_ns / result.wall_ns,
+            stranger_share=spent.strangers_ns / spent.span_ns,
         )
 
 
@@ -167,7 +155,7 @@ def run_rounds(
     peers: Sequence[Peer],
     plan: Plan,
     progress: Callable[[str], None],
-    lose: Callable[[Peer, BenchError], None] | None = None,
+    lose: Callable[[str, BenchError], None] | None = None,
     numbers: Iterable[int] | None = None,
 ) -> list[Sample]:
     """Measure all `peers` in turn, `plan.rounds` times, or in rounds of these `numbers`.
@@ -184,7 +172,7 @@ def run_rounds(
                 except BenchError as error:
                     if lose is None:
                         raise
-                    lose(peer, error)
+                    lose(peer.name, error)
                     continue
                 samples.append(sample)
                 progress(

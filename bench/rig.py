@@ -9,8 +9,17 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench import process
+from bench.clocks import SETTLE_S, Clocks
 from bench.pacer import Paced, PacedResult
-from bench.running import BenchError, Client, Cores, Running, read_line, running
+from bench.running import (
+    READY_TIMEOUT_S,
+    BenchError,
+    Client,
+    Cores,
+    Running,
+    read_line,
+    running,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,9 +28,7 @@ if TYPE_CHECKING:
     from bench.load import Load
     from bench.peers import Peer
 
-_READY_TIMEOUT_S = 15.0
 _OPEN_TIMEOUT_S = 90.0
-_SETTLE_S = 0.1  # after the last byte a proxy may still be counting
 WARM_UP = Paced(port=0, streams=50, rate=50, tokens=40)
 
 
@@ -63,7 +70,7 @@ class Rig:
     def _start(self) -> None:
         self.pacer = process.start([sys.executable, "-m", "bench.pacer"], self.cores.harness)
         self._words = process.pipe(self.pacer.stdin)
-        self.port = int(read_line(self.pacer, _READY_TIMEOUT_S))
+        self.port = int(read_line(self.pacer, READY_TIMEOUT_S))
 
     def close(self) -> None:
         """End the pacer."""
@@ -95,56 +102,42 @@ class Rig:
         """
         self._say(json.dumps(asdict(replace(load, port=proxy.port))))
         self._hear(_OPEN_TIMEOUT_S)
-        time.sleep(_SETTLE_S)
+        time.sleep(SETTLE_S)
         if while_open is not None:
             while_open()
-        workers = proxy.workers()
-        before = self._clocks(workers)
+        clocks = Clocks(self.cores, proxy.workers(), [self.pacer.pid])
         self._say("go")
         if while_paced is not None:
             while_paced()
         self._hear(load.ideal_s * 3 + load.patience_s + 10)
-        time.sleep(_SETTLE_S)
-        after = self._clocks(workers)
+        time.sleep(SETTLE_S)
+        spent = clocks.spent()
         self._say("end")
         result = PacedResult(**self._hear(_OPEN_TIMEOUT_S))
-        wall_ns, proxy_ns, harness_ns, proxy_core_ns, harness_core_ns = (
-            b - a for a, b in zip(before, after, strict=True)
-        )
         return Flow(
-            cpu_us_per_token=proxy_ns / 1e3 / result.tokens,
+            cpu_us_per_token=spent.proxy_ns / 1e3 / result.tokens,
             offered_per_s=load.total_rate,
             sent_per_s=result.tokens / result.sent_s,
             p50_ms=result.p50_ms,
             p99_ms=result.p99_ms,
             p999_ms=result.p999_ms,
             max_ms=result.max_ms,
-            proxy_core_share=proxy_ns / wall_ns,
-            harness_core_share=harness_ns / wall_ns,
-            stranger_share=max(proxy_core_ns - proxy_ns, harness_core_ns - harness_ns, 0) / wall_ns,
+            proxy_core_share=spent.proxy_ns / spent.span_ns,
+            harness_core_share=spent.harness_ns / spent.span_ns,
+            stranger_share=spent.strangers_ns / spent.span_ns,
         )
 
     def exchange(self, proxy: Running, load: Load) -> Exchange:
         """Offer small requests."""
         client = Client(self.cores.harness, proxy.port)
         try:
-            workers = proxy.workers()
-            cpu_ns = sum(map(process.cpu_ns, workers))
+            clocks = Clocks(self.cores, proxy.workers(), [client.process.pid])
             result = client.offer(load)
-            time.sleep(_SETTLE_S)
-            cpu_ns = sum(map(process.cpu_ns, workers)) - cpu_ns
+            time.sleep(SETTLE_S)
+            cpu_ns = clocks.spent().proxy_ns
         finally:
             process.stop(client.process)
         return Exchange(cpu_ns / 1e3 / result.samples, result.p50_ns / 1e6, result.p99_ns / 1e6)
-
-    def _clocks(self, workers: list[int]) -> tuple[float, ...]:
-        """Return time; CPU time of the proxy and the pacer; busy time of both cores."""
-        return (
-            time.monotonic_ns(),
-            sum(map(process.cpu_ns, workers)),
-            process.cpu_ns(self.pacer.pid),
-            *(process.core_busy_s(core) * 1e9 for core in (self.cores.proxy, self.cores.harness)),
-        )
 
     def _say(self, line: str) -> None:
         self._words.write(line.encode() + b"\n")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
 
+READY_TIMEOUT_S = 15.0  # of our own processes, which start in one
 _PROBE = Load(connections=1, requests=1, tokens=0, interval_us=0)
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from bench.command import say
 from bench.load import Load
 from bench.measure import Plan, run_rounds
 from bench.peers.ours import PURE, SUPERVISOR, WORKERS
@@ -56,7 +57,7 @@ def ratio(costs: Mapping[str, Mapping[str, float]], unit: str, *, shared: bool =
 
 def main() -> int:
     """Measure, and print the table."""
-    costs = measure(range(_ROUNDS), _say)["costs"]
+    costs = measure(range(_ROUNDS), say)["costs"]
     print("| processes | us per token | us per small request |")
     print("|---|---|---|")
     for name, cost in costs.items():
@@ -65,10 +66,6 @@ def main() -> int:
         print(f"{what}: two workers / one process {ratio(costs, unit):.2f}, ", end="")
         print(f"{ratio(costs, unit, shared=True):.2f} if their supervisor has no core of its own")
     return 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 def _medians(samples: Sequence[Sample], name: str) -> dict[str, float]:

@@ -76,11 +76,11 @@ class Context:
         """Return the build of the proxy that is judged, if there is one, as a list."""
         return self.named(*OURS)[-1:]
 
-    def lose(self, peer: Peer, error: Exception) -> None:
-        """Note that a proxy could not be measured."""
+    def lose(self, what: str, error: Exception) -> None:
+        """Note that something could not be measured."""
         why = str(error).strip() or repr(error)
-        self.lost[peer.name] = why.splitlines()[0][:200]
-        self.say(f"{peer.name}: {why}")
+        self.lost[what] = why.splitlines()[0][:200]
+        self.say(f"{what}: {why}")
 
     @contextmanager
     def rig(self) -> Iterator[Rig]:
@@ -97,9 +97,7 @@ class Context:
         try:
             yield
         except (BenchError, OSError, subprocess.SubprocessError, json.JSONDecodeError) as error:
-            why = str(error).strip() or repr(error)
-            self.lost[what] = why.splitlines()[0][:200]
-            self.say(f"{what}: {why}")
+            self.lose(what, error)
 
 
 @dataclass(frozen=True, slots=True)
